@@ -1,0 +1,104 @@
+"""The border to LMDB: opening an environment, and nothing of it elsewhere but its types.
+
+What is never used here, and why: `sync=False` and `metasync=False` lose confirmed commits,
+`writemap=True` turns a full disk into a signal. Transactions are short, but for the write
+transaction, which waits for its batch (`tenure_storage.writer`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import lmdb
+
+from tenure_storage.store import TABLES, StoreError
+
+DATA_NAME = "data.mdb"
+"""The data file within a data directory. LMDB names it."""
+
+READERS_MAX = 126
+"""Read transactions at one time; the broker needs two or three."""
+
+Environment = lmdb.Environment
+Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+Table = lmdb._Database
+LmdbError = lmdb.Error
+MapFull = lmdb.MapFullError
+TableMissing = lmdb.NotFoundError
+
+
+def engine_version() -> tuple[int, int, int]:
+    """The version of the LMDB library that this process uses."""
+    return lmdb.version()
+
+
+def open_environment(path: Path, *, map_bytes: int, readonly: bool = False) -> Environment:
+    """Opens the environment in the directory `path`; creates it unless `readonly`.
+
+    A read-only one takes no LMDB locks: whoever opens it holds the directory's own lock.
+    Raises `StoreError`.
+    """
+    try:
+        return lmdb.open(
+            str(path),
+            map_size=map_bytes,
+            max_dbs=len(TABLES) + 3,
+            max_readers=READERS_MAX,
+            max_spare_txns=2,
+            mode=0o600,
+            readonly=readonly,
+            lock=not readonly,
+            create=not readonly,
+        )
+    except lmdb.Error as error:
+        raise StoreError(f"cannot open {path / DATA_NAME}: {error}{_advice(error)}") from error
+
+
+def _advice(error: lmdb.Error) -> str:
+    if getattr(error, "code", 0) == errno.ENOMEM or "allocate memory" in str(error):
+        return (
+            "; the store needs address space for its capacity: lower max_bytes, or raise the "
+            "limit on address space (ulimit -v)"
+        )
+    return ""
+
+
+def open_tables(env: Environment, *, create: bool) -> tuple[Table, ...]:
+    """The tables, by number. Raises `StoreError` when one is missing and not to be created."""
+    try:
+        if not create:
+            return tuple(env.open_db(name.encode(), create=False) for name in TABLES)
+        with env.begin(write=True) as txn:
+            return tuple(env.open_db(name.encode(), txn=txn) for name in TABLES)
+    except lmdb.Error as error:
+        raise StoreError(f"the store in {env.path()} lacks a table: {error}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the names in a directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def copy_compacted(env: Environment, target: Path) -> int:
+    """Writes a compact copy of the committed state to the new file `target`; its size in bytes.
+
+    The copy is one long read transaction: it stops no commit, but pages freed meanwhile are not
+    used again until it ends. The file is on the disk when this returns.
+    """
+    handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        # A copy that is not compact would wait for the write lock, which the writer keeps.
+        env.copyfd(handle, compact=True)
+        os.fsync(handle)
+        return os.fstat(handle).st_size
+    except lmdb.Error as error:
+        raise StoreError(f"cannot copy the store to {target}: {error}") from error
+    finally:
+        os.close(handle)
