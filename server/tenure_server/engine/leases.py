@@ -1,0 +1,199 @@
+"""Leases: who holds which job, until when.
+
+A lease is found by job id and by slot (its row in the store); the leases that one session
+took and that end at the same moment share a `Bucket`, through which they are found by
+session and by end. So taking, settling and extending cost a few dictionary operations,
+and nothing of an ended lease remains. Ends are monotonic time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenure_server.engine.queues import Queue
+
+
+SLACK = 1_024
+"""How many empty buckets may stay in the order of ends until it is tidied."""
+
+
+class Bucket:
+    """The leases of one session that end at one moment."""
+
+    __slots__ = ("leases", "session", "until_ms", "worker")
+
+    def __init__(self, until_ms: int, session: bytes, worker: bytes) -> None:
+        self.until_ms = until_ms
+        self.session = session
+        self.worker = worker
+        self.leases: dict[bytes, Lease] = {}
+
+
+class Lease:
+    """A job in a worker's hands."""
+
+    __slots__ = (
+        "attempt",
+        "bucket",
+        "id",
+        "lease_ms",
+        "place",
+        "plain",
+        "queue",
+        "size",
+        "slot",
+        "started_at_ms",
+    )
+
+    def __init__(
+        self,
+        job_id: bytes,
+        place: bytes,
+        attempt: int,
+        slot: int,
+        lease_ms: int,
+        started_at_ms: int,
+        size: int,
+        plain: bool,
+        queue: Queue,
+        bucket: Bucket,
+    ) -> None:
+        self.id = job_id
+        self.place = place
+        self.attempt = attempt
+        self.slot = slot
+        self.lease_ms = lease_ms
+        self.started_at_ms = started_at_ms
+        self.size = size
+        self.plain = plain
+        """Nothing but the job and the lease has to go when it is acked."""
+        self.queue = queue
+        self.bucket = bucket
+
+    @property
+    def until_ms(self) -> int:
+        """When it ends, in monotonic milliseconds."""
+        return self.bucket.until_ms
+
+    @property
+    def session(self) -> bytes:
+        """The session that holds it."""
+        return self.bucket.session
+
+    @property
+    def worker(self) -> bytes:
+        """The client name of its holder."""
+        return self.bucket.worker
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.id.hex()}#{self.attempt} slot={self.slot} until={self.until_ms}>"
+
+
+class Leases:
+    """All leases of one space, and the job places they cover."""
+
+    __slots__ = ("_buckets", "_ends", "_number", "by_id", "by_session", "free", "places", "slots")
+
+    def __init__(self) -> None:
+        self.by_id: dict[bytes, Lease] = {}
+        self.by_session: dict[bytes, dict[Bucket, None]] = {}
+        self.places: set[bytes] = set()
+        """Only asked whether it contains a place; its order decides nothing."""
+        self.slots: list[Lease | None] = []
+        self.free: list[int] = []
+        """Free slots, used again from the end, so that rows stay dense."""
+        self._buckets: dict[tuple[int, bytes], Bucket] = {}
+        self._ends: list[tuple[int, int, Bucket]] = []
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def bucket(self, until_ms: int, session: bytes, worker: bytes) -> Bucket:
+        """The bucket of a session's leases that end at `until_ms`; made when first asked for."""
+        bucket = self._buckets.get((until_ms, session))
+        if bucket is None:
+            if len(self._ends) > 2 * len(self._buckets) + SLACK:
+                # Most leases are settled long before they end; they must not pile up here.
+                self._ends = [entry for entry in self._ends if entry[2].leases]
+                heapq.heapify(self._ends)
+            bucket = Bucket(until_ms, session, worker)
+            self._buckets[until_ms, session] = bucket
+            self.by_session.setdefault(session, {})[bucket] = None
+            self._number += 1
+            heapq.heappush(self._ends, (until_ms, self._number, bucket))
+        return bucket
+
+    def free_slot(self) -> int:
+        """A slot for a new lease."""
+        if self.free:
+            return self.free.pop()
+        self.slots.append(None)
+        return len(self.slots) - 1
+
+    def add(self, lease: Lease) -> None:
+        """Takes in a lease whose slot came from `free_slot`."""
+        self.by_id[lease.id] = lease
+        self.places.add(lease.place)
+        self.slots[lease.slot] = lease
+        lease.bucket.leases[lease.id] = lease
+
+    def remove(self, lease: Lease) -> None:
+        """Ends a lease."""
+        del self.by_id[lease.id]
+        self.places.discard(lease.place)
+        self.slots[lease.slot] = None
+        self.free.append(lease.slot)
+        bucket = lease.bucket
+        del bucket.leases[lease.id]
+        if not bucket.leases:
+            self.drop(bucket)
+
+    def extend(self, lease: Lease, until_ms: int) -> None:
+        """Lets a lease run until another moment."""
+        old = lease.bucket
+        lease.bucket = self.bucket(until_ms, old.session, old.worker)
+        if lease.bucket is old:
+            return
+        lease.bucket.leases[lease.id] = lease
+        del old.leases[lease.id]
+        if not old.leases:
+            self.drop(old)
+
+    def drop(self, bucket: Bucket) -> None:
+        """Forgets an empty bucket."""
+        del self._buckets[bucket.until_ms, bucket.session]
+        of_session = self.by_session[bucket.session]
+        del of_session[bucket]
+        if not of_session:
+            del self.by_session[bucket.session]
+
+    def of_session(self, session: bytes) -> list[Lease]:
+        """The leases a session holds, those that end first at the beginning."""
+        buckets = sorted(self.by_session.get(session, ()), key=lambda bucket: bucket.until_ms)
+        return [lease for bucket in buckets for lease in bucket.leases.values()]
+
+    def adopt(self, lease: Lease) -> None:
+        """Takes in a lease read at start, in its own slot; `restored` must follow the last."""
+        while len(self.slots) <= lease.slot:
+            self.slots.append(None)
+        self.add(lease)
+
+    def restored(self) -> None:
+        """Finds the free slots after a start."""
+        self.free = [i for i in range(len(self.slots) - 1, -1, -1) if self.slots[i] is None]
+
+    def run_out(self, mono_ms: int) -> list[Lease]:
+        """The leases of the earliest bucket whose end has passed; the caller ends each."""
+        first = self.next_end_ms()
+        if first is None or first > mono_ms:
+            return []
+        return list(self._ends[0][2].leases.values())
+
+    def next_end_ms(self) -> int | None:
+        """When the first lease may run out, in monotonic milliseconds."""
+        while self._ends and not self._ends[0][2].leases:
+            heapq.heappop(self._ends)
+        return self._ends[0][0] if self._ends else None

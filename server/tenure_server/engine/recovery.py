@@ -1,0 +1,185 @@
+"""Starting from a store: what is read, and nothing else.
+
+Queues, lanes, leases, chores, tallies and the clock: O(leases + non-empty lanes). The jobs
+themselves are not scanned; windows fill when somebody reserves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tenure_server.engine import chores
+from tenure_server.engine.control import tally_key
+from tenure_server.engine.core import Core
+from tenure_server.engine.lanes import Lane
+from tenure_server.engine.leases import Lease
+from tenure_server.engine.queues import Queue, change_settings
+from tenure_server.engine.space import Space
+from tenure_storage.layout import (
+    RETRYING,
+    Damaged,
+    LaneRow,
+    intact,
+    opened_map,
+    record_flags,
+    unpack_lane,
+    unpack_lease,
+)
+from tenure_storage.store import CHORES, JOBS, LANES, LEASES, META, QUEUES
+
+PAGE_ROWS = 5_000
+
+SEQ_SKIPPED = 1 << 16
+"""How many numbers a start leaves out."""
+
+
+def load(core: Core) -> None:
+    """Fills an empty core from its durable space."""
+    space = core.disk
+    _load_meta(core)
+    for key, row in _rows(space, QUEUES):
+        _load_queue(core, key, row)
+    for key, row in _rows(space, CHORES):
+        _load_chore(core, key, row)
+    whole = [_load_lease(core, key, row) for key, row in _rows(space, LEASES)]
+    whole += [_load_lane(core, key, row) for key, row in _rows(space, LANES)]
+    space.leases.restored()
+    if not all(whole):
+        _recount(core)
+    numbers = [*core.by_number, *(chore.queue_number for chore in core.chores.values())]
+    core.next_queue_number = max(numbers, default=0) + 1
+
+
+def _rows(space: Space, table: int) -> Iterator[tuple[bytes, bytes]]:
+    after, last = b"", b"\xff" * 300
+    while True:
+        rows = space.store.scan(table, after, last, PAGE_ROWS)
+        if not rows:
+            return
+        yield from rows
+        after = rows[-1][0]
+
+
+def _load_meta(core: Core) -> None:
+    row = core.disk.store.get(META, b"batch")
+    if row is None:
+        return
+    try:
+        number, seq, high_ms = opened_map(b"batch", row)
+    except Damaged:
+        core.disk.set_aside(META, b"batch", row)
+        # The numbers only have to be unused: seconds since 1970 in units of a thousand jobs
+        # are ahead of what any broker has counted so far, and places hold the time anyway.
+        number, seq, high_ms = 1, core.now.wall_ms & ((1 << 40) - 1), core.now.wall_ms
+    core.disk.open.number = number + 1
+    # Numbers given to memory queues after the last commit are not used again.
+    core.seq = seq + SEQ_SKIPPED
+    core.clock_high_ms = high_ms
+
+
+def _load_queue(core: Core, key: bytes, row: bytes) -> None:
+    number, name = int.from_bytes(key[:4], "big"), key[4:].decode()
+    try:
+        fields: dict[str, Any] = opened_map(key, row)
+        settings = change_settings(core.defaults, fields["settings"])
+        line, created_at_ms = fields["line"], fields["created_at_ms"]
+    except Damaged:
+        # Its name and number are in the key; where its jobs are is not. It waits, paused, for
+        # a person, and `tenure store verify` lists the jobs of the line nobody owns.
+        core.disk.set_aside(QUEUES, key, row)
+        settings = change_settings(core.defaults, {"paused": True})
+        line, created_at_ms = core.new_line(False), core.now.wall_ms
+        core.event("error", "queue_row_damaged", queue=name)
+    volatile = settings.durability == "memory"
+    if volatile:
+        line = core.new_line(True)
+    space = core.memory if volatile else core.disk
+    queue = Queue(name, number, line, settings, space, created_at_ms)
+    core.queues[name] = core.by_number[number] = core.by_line[line] = queue
+    tally = core.disk.store.get(META, tally_key(number))
+    if tally is not None and not volatile:
+        try:
+            queue.tally = list(opened_map(tally_key(number), tally))
+        except Damaged:
+            core.disk.set_aside(META, tally_key(number), tally)
+
+
+def _load_chore(core: Core, key: bytes, row: bytes) -> None:
+    try:
+        fields = opened_map(key, row)
+    except Damaged:
+        core.disk.set_aside(CHORES, key, row)
+        return
+    chore = chores.Chore(int.from_bytes(key, "big"), core.disk, fields)
+    core.chores[chore.number] = chore
+    if chore.kind == "sweep_line":
+        core.retired[chore.line] = core.by_number.get(chore.queue_number)
+
+
+def _load_lane(core: Core, key: bytes, row: bytes) -> bool:
+    """Takes a lane in; False if its row is damaged."""
+    queue = core.by_line.get(int.from_bytes(key[:4], "big"))
+    try:
+        counts = unpack_lane(key, row)
+    except Damaged:
+        core.disk.set_aside(LANES, key, row)
+        return False
+    if queue is not None:
+        queue.add_lane(Lane(queue.line, key[4], counts))
+    return True
+
+
+def _recount(core: Core) -> None:
+    """Counts all lanes afresh, because a row that counted is damaged: the one case in which a
+    start scans the jobs."""
+    space, counts = core.disk, dict[bytes, list[int]]()
+    for place, row in _rows(space, JOBS):
+        if place not in space.leases.places and intact(place, row):
+            count = counts.setdefault(place[:5], [0, 0, 0])
+            count[0] += 1
+            count[1] += bool(record_flags(row) & RETRYING)
+            count[2] += len(row)
+        elif not intact(place, row):
+            space.set_aside(JOBS, place, row)
+    for queue in core.by_line.values():
+        if queue.space is space:
+            queue.lanes, queue.order = {}, []
+    for key, (waiting, retrying, size) in counts.items():
+        counted = core.by_line.get(int.from_bytes(key[:4], "big"))
+        if counted is not None:
+            row_ = LaneRow(waiting, waiting, retrying, size, bytes(11))
+            lane = counted.add_lane(Lane(counted.line, key[4], row_))
+            space.dirty_lanes[key] = lane
+    core.event("error", "lanes_recounted", lanes=len(counts))
+
+
+def _load_lease(core: Core, key: bytes, row: bytes) -> bool:
+    """Takes a lease in; False if its row is damaged: then its job waits again, uncounted."""
+    try:
+        stored = unpack_lease(key, row)
+    except Damaged:
+        core.disk.set_aside(LEASES, key, row)
+        return False
+    queue = core.queue_of_place(stored.place)
+    if queue is None:
+        core.disk.put(LEASES, key, None)
+        return True
+    leases = core.disk.leases
+    until_ms = core.now.mono_ms + stored.lease_ms
+    lease = Lease(
+        stored.id,
+        stored.place,
+        stored.attempt,
+        int.from_bytes(key, "big"),
+        stored.lease_ms,
+        stored.started_at_ms,
+        stored.size,
+        False,
+        queue,
+        leases.bucket(until_ms, stored.session, stored.worker),
+    )
+    leases.adopt(lease)
+    queue.leased += 1
+    queue.leased_bytes += stored.size
+    return True

@@ -1,0 +1,67 @@
+"""Serving the reserves that wait: what has become ready goes to them, oldest first."""
+
+from __future__ import annotations
+
+import heapq
+
+from tenure_server.engine import lanes
+from tenure_server.engine.core import Core
+from tenure_server.engine.queues import Queue
+from tenure_server.engine.reserve import all_volatile, collect
+from tenure_server.engine.waiting import close
+
+SERVED_BYTES_MAX = 32 * 1024 * 1024
+"""How much one turn gives to those who wait; the rest follows in the next turns."""
+
+
+def serve_hot(core: Core) -> None:
+    """Gives what has become ready to the reserves that wait for it; bounded work.
+
+    A queue that could not be served whole stays hot, and the next alarm is at once.
+    """
+    room = SERVED_BYTES_MAX
+    while core.hot and room > 0:
+        name = next(iter(core.hot))
+        del core.hot[name]
+        if name in core.reserves:
+            room = _serve(core, name, room)
+
+
+def _serve(core: Core, name: str, room: int) -> int:
+    """Serves one queue; what is left of `room` (bytes)."""
+    queue = core.queues.get(name)
+    if queue is None or queue.settings.paused or core.draining:
+        return room
+    for fresh in (False, True):
+        while name in core.reserves:
+            wanted = next(iter(core.reserves[name]))
+            got = collect(core, wanted, fresh)
+            if not got:
+                # Nothing for this one; others who wait want the same queue.
+                break
+            close(core, wanted)
+            core.reply(wanted.session, wanted.request_id, got, all_volatile(core, wanted))
+            room -= sum(len(body) for _, _, _, _, _, body, _, _ in got)
+            if room <= 0:
+                core.hot[name] = None
+                return room
+    if name in core.reserves:
+        _watch(core, queue)
+    return room
+
+
+def _watch(core: Core, queue: Queue) -> None:
+    """Remembers when the next job of a queue is due, for those who wait for it."""
+    space = queue.space
+    dues = [
+        due
+        for lane in queue.order
+        if lane.waiting
+        and (due := lanes.next_ready_ms(space, lane, space.leases.places, core.refill_bytes))
+        is not None
+    ]
+    # What is due already but could not be given (leases_max) is looked at when a lease ends.
+    later = [due for due in dues if due > core.now.wall_ms]
+    if later and min(later) < queue.alarm_ms:
+        queue.alarm_ms = min(later)
+        heapq.heappush(core.due_at, (queue.alarm_ms, queue.name))
