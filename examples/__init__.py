@@ -1,0 +1,1 @@
+"""Programs that use Tenure, run by the tests."""
