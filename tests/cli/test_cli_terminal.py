@@ -48,7 +48,11 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(url: str) -> None:
 def test_ctrl_c_while_waiting_ends_quietly_with_130(own_broker: BrokerProcess) -> None:
     job_id = tenure(own_broker.url, "enqueue", "q", "t").stdout.strip()
     process = subprocess.Popen(
-        [*TENURE, "job", "wait", job_id], env=surroundings(own_broker.url), stderr=subprocess.PIPE
+        [*TENURE, "job", "wait", job_id],
+        env=surroundings(own_broker.url),
+        stderr=subprocess.PIPE,
+        # A shell starts background jobs with SIGINT ignored, and the tests may be one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with Client(own_broker.url) as client:
         # It waits once the broker says that somebody does; before, it is still starting.
