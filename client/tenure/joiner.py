@@ -4,8 +4,9 @@
 
 A hundred tasks that enqueue at once cost the client and the broker hardly more than one (29,000
 a second each on its own, 100,000 joined, measured). The broker stores such a request whole or
-not at all; so when it is refused, each job is sent again by itself, and only the one to blame
-fails.
+not at all; so when it is refused for what one of the jobs is, each is sent again by itself, and
+only the one to blame fails. Refusals that concern them all, or leave open what happened, are
+everybody's: a second try would be useless there, or store a job twice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tenure.aio_link import AsyncLink
 from tenure.core.bodies import enqueue_items
 from tenure.core.call import Call
 from tenure.core.command import Command, read_result
-from tenure.errors import BrokerError
+from tenure.errors import BadRequest, FrameTooLarge, PayloadTooLarge, QueueFull
 from tenure.jobs import Enqueued
 
 JOINED_MAX = 256
@@ -26,6 +27,10 @@ JOINED_MAX = 256
 
 JOINED_BYTES_MAX = 256 * 1024
 """The same for their bytes."""
+
+
+_OF_ONE_JOB = (BadRequest, PayloadTooLarge, QueueFull)
+"""Refusals that may spare the others; nothing was stored."""
 
 
 class _Job(NamedTuple):
@@ -107,7 +112,8 @@ class Joiner:
                     if not job.waiter.done():
                         job.waiter.set_result(job_id)
                 return
-        if isinstance(error, BrokerError) and len(jobs) > 1:
+        too_long_together = isinstance(error, FrameTooLarge) and call.sent_ms < 0
+        if len(jobs) > 1 and (too_long_together or isinstance(error, _OF_ONE_JOB)):
             for job in jobs:
                 self._submit(queue, [job])
         else:

@@ -9,7 +9,17 @@ from collections.abc import AsyncIterator
 import pytest
 import uvloop
 
-from tenure import AsyncClient, NewJob, PartlyEnqueued, PayloadTooLarge, QueueFull
+from tenure import (
+    AsyncClient,
+    BrokerError,
+    InternalError,
+    NewJob,
+    PartlyEnqueued,
+    PayloadTooLarge,
+    QueueFull,
+    SequenceTooOld,
+    StoreFull,
+)
 from tests.client.fake_broker import (
     SECONDS_MAX,
     FakeBroker,
@@ -142,6 +152,26 @@ async def test_of_enqueues_that_travelled_together_only_the_one_to_blame_fails()
     assert [isinstance(outcome, PayloadTooLarge) for outcome in outcomes] == [
         payload == b"bad" for payload in payloads
     ]
+
+
+@pytest.mark.parametrize("refusal", [SequenceTooOld, InternalError, StoreFull])
+async def test_a_refusal_that_concerns_all_or_says_too_little_is_not_tried_again(
+    refusal: type[BrokerError],
+) -> None:
+    seen: list[int] = []
+
+    def serves(request: Request) -> object:
+        seen.append(len(request.args[1]))
+        return refusal("no")
+
+    with FakeBroker(answering({"enqueue": serves})) as broker:
+        async with AsyncClient(broker.url) as client:
+            outcomes = await asyncio.gather(
+                *(client.enqueue("mail", "t") for _ in range(5)), return_exceptions=True
+            )
+
+    assert [type(outcome) for outcome in outcomes] == [refusal] * 5
+    assert seen == [5]
 
 
 async def test_an_enqueue_that_is_cancelled_before_it_left_is_not_sent() -> None:
