@@ -57,7 +57,7 @@ unit: $(INSTALLED) ## The quick tests only, for the time while you write
 
 .PHONY: crash
 crash: $(INSTALLED) ## The kill -9 test for a long time: make crash ROUNDS=1000
-	@TENURE_KILL_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/acceptance/test_kill9.py
+	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/acceptance/test_kill9.py
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure Tenure as a real server process here: make bench ARGS=--quick

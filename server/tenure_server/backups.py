@@ -12,7 +12,7 @@ from tenure_protocol.errors import BackupFailed, BadRequest, BrokerError
 from tenure_server.log import get_log
 from tenure_storage.backup import backup_to
 from tenure_storage.capacity import disk_free_bytes, reserve_bytes_for
-from tenure_storage.lmdb_store import LmdbStore
+from tenure_storage.journaled_store import JournaledStore
 from tenure_storage.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Backups:
             name = moment.strftime("tenure-%Y%m%d-%H%M%S")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BadRequest("a backup's name is 1 to 64 of a-z 0-9 . _ -, first a letter or digit")
-        if not isinstance(self._store, LmdbStore):
+        if not isinstance(self._store, JournaledStore):
             raise BackupFailed("this broker keeps everything in memory; there is nothing to copy")
         if self.busy:
             raise BackupFailed("another backup is being made", retryable=True)
@@ -71,7 +71,9 @@ class Backups:
         hub = self._hub
         began_ms = hub.clock().mono_ms
         try:
-            assert isinstance(self._store, LmdbStore)
+            assert isinstance(self._store, JournaledStore)
+            # On this thread: what was confirmed before the copy began has to be in it.
+            self._store.flush()
             manifest = await asyncio.to_thread(backup_to, self._store, target)
         except (StoreError, OSError) as error:
             get_log().error("backup_failed", path=str(target), error=str(error))

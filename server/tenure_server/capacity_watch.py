@@ -14,7 +14,7 @@ from tenure_storage.capacity import (
     reserve_bytes_for,
 )
 from tenure_storage.environment import engine_version
-from tenure_storage.lmdb_store import LmdbStore
+from tenure_storage.journaled_store import JournaledStore
 from tenure_storage.store import TABLES, Store, StoreSizes
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class CapacityWatch:
         self._memory_max_bytes = 0
         self.level: Level = "ok"
         self.lmdb_version = "none"
-        if isinstance(store, LmdbStore):
+        if isinstance(store, JournaledStore):
             self._guard = CapacityGuard(
                 store.path, reserve_bytes=reserve_bytes_for(store.max_bytes)
             )
@@ -51,6 +51,9 @@ class CapacityWatch:
     def check(self, mono_ms: int) -> None:
         """Looks at the store and the disk, and acts on a change."""
         self._checked_ms = mono_ms
+        if self.level == "full" and isinstance(self._store, JournaledStore):
+            # What acks give back is only seen once LMDB has it.
+            self._store.flush()
         sizes = self.sizes()
         before = self.level
         free = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenure_server import exits
 from tenure_server.config import Config
 from tenure_storage.capacity import default_max_bytes
-from tenure_storage.lmdb_store import open_lmdb
+from tenure_storage.journaled_store import open_journaled
 from tenure_storage.memory_store import MemoryStore
 from tenure_storage.store import Store, StoreError, StoreLocked
 
@@ -18,7 +18,7 @@ def open_store(config: Config) -> Store:
     if config.ephemeral:
         return MemoryStore()
     try:
-        return open_lmdb(
+        return open_journaled(
             config.data_dir,
             max_bytes=_max_bytes(config),
             map_bytes=config.store.map_bytes or None,

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from tenure_storage.datafile import check_data_file
 from tenure_storage.environment import DATA_NAME, engine_version, sync_directory
-from tenure_storage.lmdb_store import LmdbStore
+from tenure_storage.journal import JOURNAL_NAME
+from tenure_storage.journaled_store import JournaledStore
 from tenure_storage.lock import LOCK_NAME, DirectoryLock
 from tenure_storage.store import FORMAT, StoreError
 
@@ -43,8 +44,10 @@ class Manifest:
     """The SHA-256 of the data file, in hexadecimal."""
 
 
-def backup_to(store: LmdbStore, target: Path) -> Manifest:
+def backup_to(store: JournaledStore, target: Path) -> Manifest:
     """Writes a backup of an open store to the new directory `target`; commits go on meanwhile.
+
+    What it must hold was flushed before, on the thread that submits.
 
     Takes as long as writing the jobs does: to be called in a thread of its own. Raises
     `StoreError`; what was written under a partial name is then gone.
@@ -111,6 +114,8 @@ def restore(backup: Path, path: Path) -> Manifest:
                     f"one of {manifest.bytes} bytes that its manifest names"
                 )
             check_data_file(beside)
+            # The copy is complete: an empty journal says that nothing beyond it is expected.
+            (path / JOURNAL_NAME).touch(0o600)
             beside.rename(path / DATA_NAME)
             sync_directory(path)
             sync_directory(path.parent)

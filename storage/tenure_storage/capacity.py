@@ -40,7 +40,7 @@ def default_max_bytes(path: Path) -> int:
 
     `path` is the data directory, which need not exist yet.
     """
-    own = sum(_allocated_bytes(path / name) for name in ("data.mdb", RESERVE_NAME))
+    own = sum(_allocated_bytes(path / name) for name in ("data.mdb", "journal", RESERVE_NAME))
     share = (disk_free_bytes(path) + own) * DISK_SHARE_PERCENT // 100
     return max(share, 64 * MIB)
 

@@ -66,11 +66,11 @@ def _advice(error: lmdb.Error) -> str:
     return ""
 
 
-def open_tables(env: Environment, *, create: bool) -> tuple[Table, ...]:
-    """The tables, by number. Raises `StoreError` when one is missing and not to be created."""
+def open_tables(env: Environment, *, create: bool, count: int = len(TABLES)) -> tuple[Table, ...]:
+    """The first `count` tables. Raises `StoreError` when one is missing and not to be created."""
     try:
         if not create:
-            return tuple(env.open_db(name.encode(), create=False) for name in TABLES)
+            return tuple(env.open_db(name.encode(), create=False) for name in TABLES[:count])
         with env.begin(write=True) as txn:
             return tuple(env.open_db(name.encode(), txn=txn) for name in TABLES)
     except lmdb.Error as error:

@@ -25,14 +25,25 @@ from tenure_storage.environment import (
 )
 from tenure_storage.findings import Finding, Findings, key_text
 from tenure_storage.format import StoreFormat, check_format, read_format
+from tenure_storage.journal import JOURNAL_KEY
 from tenure_storage.layout import Damaged, opened_map
 from tenure_storage.lock import DirectoryLock
-from tenure_storage.store import DAMAGED, FORMAT, META, QUEUES, TABLES, StoreError
+from tenure_storage.store import (
+    DAMAGED,
+    FORMAT,
+    META,
+    QUEUES,
+    TABLES,
+    TABLES_OF_FORMAT,
+    StoreError,
+)
 from tenure_storage.verify_jobs import check_jobs, check_lanes, check_leases
+from tenure_storage.verify_journal import check_journal
 from tenure_storage.verify_lines import Lines, check_chores, check_meta, check_queues
 from tenure_storage.verify_links import (
     check_due,
     check_ended,
+    check_notes,
     check_producers,
     check_states,
     check_unique,
@@ -99,6 +110,8 @@ def verify(path: Path) -> Report:
             tables = open_tables(env, create=False)
             with env.begin() as txn:
                 rows = _check_all(View(txn, tables), findings)
+                row = txn.get(JOURNAL_KEY, db=tables[META])
+            check_journal(row, path, found.created_at_ms, findings)
         except LmdbError as error:
             raise StoreError(f"cannot read the store in {path}: {error}") from error
         finally:
@@ -115,7 +128,8 @@ def info(path: Path) -> dict[str, Any]:
         check_data_file(path / DATA_NAME)
         env, found = _open(path)
         try:
-            tables = open_tables(env, create=False)
+            count = TABLES_OF_FORMAT[found.number]
+            tables = open_tables(env, create=False, count=count)
             with env.begin() as txn:
                 stats = [txn.stat(table) for table in tables]
                 queues = [key[4:].decode() for key, _ in View(txn, tables).rows(QUEUES)]
@@ -137,7 +151,7 @@ def info(path: Path) -> dict[str, Any]:
         "used_bytes": pages * page_bytes,
         "free_bytes": max(0, last_page + 1 - pages) * page_bytes,
         "queues": sorted(queues),
-        "entries": {name: stat["entries"] for name, stat in zip(TABLES, stats, strict=True)},
+        "entries": {name: stat["entries"] for name, stat in zip(TABLES, stats, strict=False)},
     }
 
 
@@ -195,6 +209,7 @@ def _check_all(view: View, findings: Findings) -> Counter[str]:
     check_unique(view, findings, lines)
     check_due(view, findings)
     check_producers(view, findings)
+    check_notes(view, findings)
     check_meta(view, findings, lines, ended, empty=not sum(rows.values()) - rows["meta"])
     for key, row in view.rows(DAMAGED):
         came_from = TABLES[key[0]] if key[0] < len(TABLES) else f"table {key[0]}"

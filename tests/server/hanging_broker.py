@@ -7,14 +7,14 @@ import threading
 
 from tenure_server.main import main
 from tenure_server.notify import notify
-from tenure_storage import writer
+from tenure_storage import journal
 
 
-def hang(txn: object) -> None:
+def hang(handle: int) -> None:
     notify("COMMITTING")
     threading.Event().wait()
 
 
 if __name__ == "__main__":
-    writer.commit_transaction = hang
+    journal.sync_data = hang
     sys.exit(main(sys.argv[1:]))

@@ -10,14 +10,14 @@ import pytest
 
 from tenure_server import backups
 from tenure_storage.backup import backup_to, restore
-from tenure_storage.lmdb_store import open_lmdb
+from tenure_storage.journaled_store import open_journaled
 from tests.server.support import body, running
 
 
 async def test_a_backup_made_while_the_broker_works_restores_what_was_confirmed(
     place: Path,
 ) -> None:
-    store = open_lmdb(place / "data", max_bytes=64 << 20)
+    store = open_journaled(place / "data", max_bytes=64 << 20)
     async with running({"data_dir": place / "data"}, store=store) as broker:
         wire = await broker.hello()
         ids, _ = await wire.do("enqueue", ["q", [body()] * 100])
@@ -32,7 +32,7 @@ async def test_a_backup_made_while_the_broker_works_restores_what_was_confirmed(
     store.close()
 
     restore(Path(made["path"]), place / "restored")
-    again = open_lmdb(place / "restored", max_bytes=64 << 20)
+    again = open_journaled(place / "restored", max_bytes=64 << 20)
     async with running(store=again) as broker:
         wire = await broker.hello()
         jobs = await wire.do("reserve", [["q"], 1000, 0])
@@ -41,7 +41,7 @@ async def test_a_backup_made_while_the_broker_works_restores_what_was_confirmed(
 
 
 async def test_a_backup_without_a_name_is_named_by_the_time(place: Path) -> None:
-    store = open_lmdb(place / "data", max_bytes=64 << 20)
+    store = open_journaled(place / "data", max_bytes=64 << 20)
     settings: dict[str, object] = {"store.backup_dir": place / "copies"}
     async with running(settings, store=store) as broker:
         wire = await broker.hello()
@@ -85,7 +85,7 @@ async def test_backups_are_made_one_at_a_time_and_do_not_stop_the_broker(
         return backup_to(*args)
 
     monkeypatch.setattr(backups, "backup_to", slowly)
-    store = open_lmdb(place / "data", max_bytes=64 << 20)
+    store = open_journaled(place / "data", max_bytes=64 << 20)
     async with running({"data_dir": place / "data"}, store=store) as broker:
         wire = await broker.hello()
         first = wire.post("backup.create", {"name": "first"})
@@ -104,7 +104,7 @@ async def test_backups_are_made_one_at_a_time_and_do_not_stop_the_broker(
 async def test_a_backup_that_would_fill_the_disk_is_not_begun(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_lmdb(place / "data", max_bytes=64 << 20)
+    store = open_journaled(place / "data", max_bytes=64 << 20)
     monkeypatch.setattr(backups, "disk_free_bytes", lambda _: 1 << 20)
     async with running({"data_dir": place / "data"}, store=store) as broker:
         wire = await broker.hello()
@@ -119,7 +119,7 @@ async def test_a_backup_that_would_fill_the_disk_is_not_begun(
 async def test_a_backup_directory_that_cannot_be_written_is_told_and_the_broker_goes_on(
     place: Path,
 ) -> None:
-    store = open_lmdb(place / "data", max_bytes=64 << 20)
+    store = open_journaled(place / "data", max_bytes=64 << 20)
     (place / "file").write_text("")
     async with running({"store.backup_dir": place / "file"}, store=store) as broker:
         wire = await broker.hello()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tenure_server import capacity_watch
-from tenure_storage.lmdb_store import open_lmdb
+from tenure_storage.journaled_store import open_journaled
 from tests.server.support import body, running
 
 KIB = 1 << 10
@@ -19,7 +19,7 @@ async def test_a_full_store_refuses_enqueues_and_takes_acks_until_there_is_room(
 ) -> None:
     # Every commit looks, however soon after the last.
     monkeypatch.setattr(capacity_watch, "COMMIT_CHECKS_APART_MS", 0)
-    store = open_lmdb(place / "data", max_bytes=1 << 20)
+    store = open_journaled(place / "data", max_bytes=1 << 20)
     async with running(store=store) as broker:
         wire = await broker.hello()
         jobs = [body(bytes(10 * KIB))] * 10
@@ -49,7 +49,7 @@ async def test_a_full_store_still_purges_and_that_makes_room(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capacity_watch, "COMMIT_CHECKS_APART_MS", 0)
-    store = open_lmdb(place / "data", max_bytes=1 << 20)
+    store = open_journaled(place / "data", max_bytes=1 << 20)
     async with running(store=store) as broker:
         wire = await broker.hello()
         while (await wire.ask("enqueue", ["q", [body(bytes(50 * KIB))] * 2]))[0] == 0:
@@ -66,7 +66,7 @@ async def test_a_full_store_still_purges_and_that_makes_room(
 async def test_a_full_disk_counts_as_a_full_store_and_frees_the_reserve(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_lmdb(place / "data", max_bytes=256 << 20)
+    store = open_journaled(place / "data", max_bytes=256 << 20)
     free = [10 << 30]
     monkeypatch.setattr(capacity_watch, "disk_free_bytes", lambda _: free[0])
     async with running(store=store) as broker:

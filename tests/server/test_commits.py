@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tenure_server import exits
-from tenure_storage import writer
-from tenure_storage.lmdb_store import open_lmdb
+from tenure_storage import journal
+from tenure_storage.journaled_store import open_journaled
 from tests.server.support import HeldStore, Wire, body, running
 
 
@@ -137,15 +137,15 @@ async def test_a_fault_of_the_engine_commits_and_answers_nothing_more(
 async def test_after_a_failed_fsync_the_next_start_has_what_was_confirmed(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_lmdb(place / "data", max_bytes=64 << 20)
+    store = open_journaled(place / "data", max_bytes=64 << 20)
     async with running(store=store) as broker:
         wire = await broker.hello()
         [confirmed], _ = await wire.do("enqueue", ["q", [body(b"kept")]])
 
-        def failing(txn: object) -> None:
+        def failing(handle: int) -> None:
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr(writer, "commit_transaction", failing)
+        monkeypatch.setattr(journal, "sync_data", failing)
         wire.post("enqueue", ["q", [body(b"lost")]])
 
         assert await broker.exit_code() == exits.IO_ERROR
@@ -153,10 +153,10 @@ async def test_after_a_failed_fsync_the_next_start_has_what_was_confirmed(
     store.close()
     monkeypatch.undo()
 
-    again = open_lmdb(place / "data", max_bytes=64 << 20)
+    again = open_journaled(place / "data", max_bytes=64 << 20)
     async with running(store=again) as broker:
         wire = await broker.hello()
-        [job] = await wire.do("reserve", [["q"], 10, 0])
+        [job, *_unconfirmed] = await wire.do("reserve", [["q"], 10, 0])
         assert job[0] == confirmed
     again.close()
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tenure_storage.journaled_store import JournaledStore, open_journaled
 from tenure_storage.keys import (
+    CHECKPOINT,
+    NOTED,
     due_key,
     ended_key,
     lane_key,
+    note_key,
     place_of,
     producer_key,
     queue_key,
@@ -16,6 +20,7 @@ from tenure_storage.keys import (
 )
 from tenure_storage.layout import (
     HAS_DUE,
+    HAS_NOTES,
     HAS_STATE,
     HAS_UNIQUE,
     IN_DEAD,
@@ -46,6 +51,7 @@ from tenure_storage.store import (
     LANES,
     LEASES,
     META,
+    NOTES,
     PRODUCERS,
     QUEUES,
     STATES,
@@ -114,11 +120,14 @@ def sound_rows() -> dict[tuple[int, bytes], bytes]:
     )
     due, queue = due_key(NOW + 99_000, NAMED), queue_key(QUEUE, "emails")
     producer = producer_key(b"p" * 16, 300)
+    noted, saved = note_key(DIED, NOTED), note_key(DIED, CHECKPOINT)
     chore, tally = slot_key(1), b"tally:" + QUEUE.to_bytes(4, "big")
     rows |= {
         (LEASES, slot): pack_lease(slot, lease),
         (STATES, BORN): pack_state(BORN, state(IN_JOBS, MOVED_TO)),
-        (STATES, DIED): pack_state(DIED, state(IN_DEAD, DEAD_KEY)),
+        (STATES, DIED): pack_state(DIED, state(IN_DEAD, DEAD_KEY)._replace(flags=HAS_NOTES)),
+        (NOTES, noted): sealed_map(noted, {"log": ["a line"], "progress": [1, 2, "a", NOW]}),
+        (NOTES, saved): sealed_map(saved, b"checkpoint"),
         (STATES, ENDED): pack_state(ENDED, state(IN_FINISHED, FINISHED_KEY)),
         (DEAD, DEAD_KEY): sealed_map(DEAD_KEY, {"id": DIED, "reason": "attempts"}),
         (FINISHED, FINISHED_KEY): sealed_map(FINISHED_KEY, {"id": ENDED, "end": "succeeded"}),
@@ -138,6 +147,10 @@ def sound_rows() -> dict[tuple[int, bytes], bytes]:
 
 def sound_batch() -> Batch:
     return batch(*((table, key, value) for (table, key), value in sound_rows().items()))
+
+
+def open_journaled_small(path: Path) -> JournaledStore:
+    return open_journaled(path, max_bytes=64 * MIB)
 
 
 def open_small(path: Path, *, map_bytes: int | None = None) -> LmdbStore:

@@ -15,7 +15,14 @@ from tenure_storage.layout import sealed_map
 from tenure_storage.lock import DirectoryLock
 from tenure_storage.store import JOBS, META, Batch, StoreError
 from tenure_storage.verify import verify
-from tests.storage.sample import MIB, batch, jobs_batch, open_small, sound_batch
+from tests.storage.sample import (
+    MIB,
+    batch,
+    jobs_batch,
+    open_journaled_small,
+    open_small,
+    sound_batch,
+)
 
 LAST = b"\xff" * 17
 
@@ -23,8 +30,9 @@ LAST = b"\xff" * 17
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A backup of a sound store."""
-    store = open_small(tmp_path / "data")
+    store = open_journaled_small(tmp_path / "data")
     store.commit(sound_batch())
+    store.flush()
     backup_to(store, tmp_path / "backup")
     store.close()
     return tmp_path / "backup"
@@ -37,9 +45,10 @@ def numbered(number: int) -> Batch:
 
 
 def test_a_backup_taken_while_commits_go_on_is_one_committed_state(tmp_path: Path) -> None:
-    store = open_small(tmp_path / "data")
+    store = open_journaled_small(tmp_path / "data")
     for number in range(50):
         store.commit(numbered(number))
+    store.flush()
     thread = threading.Thread(target=backup_to, args=(store, tmp_path / "backup"))
     thread.start()
     number = 50
@@ -73,7 +82,7 @@ def test_a_restored_store_verifies_and_can_be_written(saved: Path, tmp_path: Pat
 
 
 def test_a_backup_never_writes_over_another(saved: Path, tmp_path: Path) -> None:
-    store = open_small(tmp_path / "data")
+    store = open_journaled_small(tmp_path / "data")
     with pytest.raises(StoreError, match="exists already"):
         backup_to(store, saved)
     store.close()
@@ -88,7 +97,7 @@ def test_a_backup_that_fails_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(backup_module, "_write_synced", full)
-    store = open_small(tmp_path / "data")
+    store = open_journaled_small(tmp_path / "data")
     with pytest.raises(StoreError, match="No space left"):
         backup_to(store, tmp_path / "backups" / "one")
     store.commit(jobs_batch(0, 1))
@@ -98,7 +107,7 @@ def test_a_backup_that_fails_leaves_nothing_behind(
 
 
 def test_a_backup_of_a_closed_store_is_refused(tmp_path: Path) -> None:
-    store = open_small(tmp_path / "data")
+    store = open_journaled_small(tmp_path / "data")
     store.close()
 
     with pytest.raises(StoreError, match="closed"):

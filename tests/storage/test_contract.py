@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,14 +10,19 @@ import pytest
 from tenure_storage.keys import place_of
 from tenure_storage.memory_store import MemoryStore
 from tenure_storage.store import DEAD, JOBS, LANES, META, TABLES, Batch, Store, StoreError
-from tests.storage.sample import batch, open_small
+from tests.storage.sample import batch, open_journaled_small, open_small
 
 LAST = b"\xff" * 20
 
 
-@pytest.fixture(params=["lmdb", "memory"])
+@pytest.fixture(params=["lmdb", "memory", "journaled"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else open_small(tmp_path / "data")
+    makers: dict[str, Callable[[Path], Store]] = {
+        "lmdb": open_small,
+        "memory": lambda _: MemoryStore(),
+        "journaled": open_journaled_small,
+    }
+    made = makers[request.param](tmp_path / "data")
     yield made
     made.close()
 

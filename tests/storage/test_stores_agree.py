@@ -1,4 +1,4 @@
-"""Random histories: both stores and a plain dict say the same after every batch."""
+"""Random histories: every store and a plain dict say the same after every batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tenure_storage import memory_store
 from tenure_storage.memory_store import MemoryStore
 from tenure_storage.store import JOBS, Batch, Store
-from tests.storage.sample import open_small
+from tests.storage.sample import open_journaled_small, open_small
 
 KEYS = st.binary(min_size=1, max_size=3)
 CHANGES = st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=40)), max_size=30)
@@ -34,11 +34,15 @@ def expected(
 
 @settings(max_examples=40, deadline=None)
 @given(history=st.lists(st.tuples(CHANGES, st.lists(SCANS, max_size=3)), max_size=8))
-def test_every_history_reads_the_same_in_both_stores(
+def test_every_history_reads_the_same_in_every_store(
     history: list[tuple[dict[bytes, bytes | None], list[tuple[bytes, bytes, int, int]]]],
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        stores: list[Store] = [MemoryStore(), open_small(Path(directory))]
+        stores: list[Store] = [
+            MemoryStore(),
+            open_small(Path(directory) / "lmdb"),
+            open_journaled_small(Path(directory) / "journaled"),
+        ]
         rows: dict[bytes, bytes] = {}
         for number, (changes, scans) in enumerate(history):
             made = Batch(number)

@@ -14,6 +14,7 @@ from tenure_storage.keys import (
     due_key,
     ended_key,
     lane_key,
+    note_key,
     place_of,
     queue_key,
     slot_key,
@@ -45,6 +46,7 @@ from tenure_storage.store import (
     LANES,
     LEASES,
     META,
+    NOTES,
     PRODUCERS,
     QUEUES,
     STATES,
@@ -185,6 +187,30 @@ PLANTED: dict[str, tuple[list[Row], str, str, str]] = {
         "lease",
         "4",
         "another job",
+    ),
+    "note of nobody": (
+        [(NOTES, note_key(GONE, 0), sealed_map(note_key(GONE, 0), {}))],
+        "note",
+        f"{encode_id(GONE)}, progress and log",
+        "no state row",
+    ),
+    "note that its state row does not know": (
+        [(NOTES, note_key(sample.BORN, 1), sealed_map(note_key(sample.BORN, 1), b""))],
+        "note",
+        f"{encode_id(sample.BORN)}, checkpoint",
+        "no state row",
+    ),
+    "note of no kind": (
+        [(NOTES, note_key(sample.DIED, 7), sealed_map(note_key(sample.DIED, 7), {}))],
+        "note",
+        encode_id(sample.DIED),
+        "none of a note",
+    ),
+    "note damaged": (
+        [(NOTES, note_key(sample.DIED, 0), b"junk")],
+        "damaged",
+        f"{encode_id(sample.DIED)}, progress and log",
+        "damaged",
     ),
     "leased twice": ([(LEASES, slot_key(4), lease())], "lease", "4", "leased twice"),
     "lease with a wrong size": (
@@ -522,6 +548,15 @@ def test_the_tools_refuse_a_store_in_use_or_missing(
         tool(tmp_path)
 
 
+def test_a_note_that_is_gone_is_worth_knowing(tmp_path: Path) -> None:
+    rows = [(NOTES, note_key(sample.DIED, kind), None) for kind in (0, 1)]
+    report = verify(stored(tmp_path, *rows))
+
+    assert report.sound
+    [note] = report.notes
+    assert (note.kind, note.key) == ("no notes", f"job {encode_id(sample.DIED)}")
+
+
 def test_verification_changes_nothing(tmp_path: Path) -> None:
     stored(tmp_path)
     before = (tmp_path / "data.mdb").read_bytes()
@@ -534,7 +569,7 @@ def test_verification_changes_nothing(tmp_path: Path) -> None:
 def test_info_says_what_a_store_is_and_holds(tmp_path: Path) -> None:
     told = info(stored(tmp_path))
 
-    assert told["format"] == 1
+    assert told["format"] == 2
     assert told["queues"] == ["emails"]
     assert told["entries"]["jobs"] == 5
     assert told["batch"] == 1

@@ -1,0 +1,59 @@
+"""The journal's thread: it writes one record at a time and waits for the disk.
+
+The hand-over is that of `tenure_storage.writer`, for the same reasons: plain locks as signals,
+and the caller goes on once the thread is at work.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from tenure_storage.journal import Journal
+
+OnDone = Callable[[BaseException | None], None]
+
+
+class JournalWriter:
+    """Writes records. All methods are for one other thread."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._task: tuple[int, bytes, OnDone] | None = None
+        self._order = threading.Lock()
+        self._order.acquire()
+        self._at_work = threading.Lock()
+        self._at_work.acquire()
+        self._thread = threading.Thread(target=self._run, name="tenure-journal", daemon=True)
+        self._thread.start()
+
+    def write(self, start: int, record: bytes, on_done: OnDone) -> None:
+        """Begins to write a record; `on_done` is called on the thread when it is durable, or not.
+
+        One at a time. After an error nothing may be written any more: whether a later sync
+        means what it says is unknown then.
+        """
+        self._task = (start, record, on_done)
+        self._order.release()
+        self._at_work.acquire()
+
+    def stop(self) -> None:
+        """Waits for the record that is being written, and ends the thread. Idempotent."""
+        if self._thread.is_alive():
+            self._task = None
+            self._order.release()
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._order.acquire()
+            if self._task is None:
+                return
+            start, record, on_done = self._task
+            self._at_work.release()
+            error: BaseException | None = None
+            try:
+                self._journal.write(start, record)
+            except BaseException as raised:
+                error = raised
+            on_done(error)
