@@ -1,4 +1,15 @@
-"""Tenure's client: enqueue jobs, reserve them, settle them.
+"""Tenure: tasks that run as durable jobs, and the client below them.
+
+    from tenure import App
+
+    app = App("tenure://localhost:7733")
+
+    @app.task
+    def send_email(to: str) -> None: ...
+
+    send_email.enqueue("ada@example.org")
+
+`tenure worker MODULE:app` runs them. Below that, for programs that want only the queue:
 
     from tenure import Client
 
@@ -20,6 +31,7 @@ from tenure.client import Client
 from tenure.core.reconnect import Reconnect
 from tenure.errors import (
     CODES,
+    ArgumentError,
     BackupFailed,
     BadRequest,
     BrokerError,
@@ -30,6 +42,7 @@ from tenure.errors import (
     Draining,
     FrameTooLarge,
     HelloRequired,
+    ImportFailed,
     InternalError,
     JobNotFound,
     LeaseLost,
@@ -44,16 +57,25 @@ from tenure.errors import (
     QueueNotEmpty,
     QueueNotFound,
     RequestTimeout,
+    ResultNotKept,
+    ResultTimeout,
     SequenceTooOld,
     StoreFull,
+    TaskCancelled,
+    TaskExpired,
+    TaskFailed,
     TenureError,
     TooManyConnections,
     TooManyLeases,
     TooManyQueues,
     TooManyWaiting,
     UnknownOperation,
+    UnknownTask,
     UnsupportedProtocol,
+    WorkerNotFound,
+    WorkerSilent,
 )
+from tenure.fleet import WorkerInfo, WorkerJob
 from tenure.info import (
     AttemptRecord,
     Backup,
@@ -62,6 +84,7 @@ from tenure.info import (
     DeadGroups,
     JobInfo,
     JobPage,
+    Progress,
     QueueInfo,
     ServerInfo,
 )
@@ -80,32 +103,48 @@ from tenure_protocol.durations import Duration
 
 if TYPE_CHECKING:
     from tenure.aio import AsyncClient
+    from tenure.running.current import CurrentJob, current_job
+    from tenure.tasks.app import App
+    from tenure.tasks.call import Call
+    from tenure.tasks.control import Permanent, RetryLater, Snooze, SoftTimeout
+    from tenure.tasks.depends import Depends
+    from tenure.tasks.handle import AsyncJobHandle, JobHandle
+    from tenure.tasks.task import AsyncTask, Task
 
 __all__ = [
     "CODES",
+    "App",
+    "ArgumentError",
     "AsyncClient",
+    "AsyncJobHandle",
+    "AsyncTask",
     "AttemptRecord",
     "Backup",
     "BackupFailed",
     "BadRequest",
     "BrokerError",
+    "Call",
     "CannotConnect",
     "Chore",
     "ChoreNotFound",
     "Client",
     "ClientClosed",
     "ConnectionLost",
+    "CurrentJob",
     "DeadFilter",
     "DeadGroup",
     "DeadGroups",
+    "Depends",
     "Draining",
     "Duration",
     "Enqueued",
     "FrameTooLarge",
     "Headers",
     "HelloRequired",
+    "ImportFailed",
     "InternalError",
     "JobDefaults",
+    "JobHandle",
     "JobInfo",
     "JobNotFound",
     "JobOptions",
@@ -121,7 +160,9 @@ __all__ = [
     "PartlyEnqueued",
     "PayloadError",
     "PayloadTooLarge",
+    "Permanent",
     "Priority",
+    "Progress",
     "ProtocolViolation",
     "QueueExists",
     "QueueFull",
@@ -131,24 +172,54 @@ __all__ = [
     "QueueSettings",
     "Reconnect",
     "RequestTimeout",
+    "ResultNotKept",
+    "ResultTimeout",
     "Retry",
+    "RetryLater",
     "SequenceTooOld",
     "ServerInfo",
+    "Snooze",
+    "SoftTimeout",
     "StoreFull",
+    "Task",
+    "TaskCancelled",
+    "TaskExpired",
+    "TaskFailed",
     "TenureError",
     "TooManyConnections",
     "TooManyLeases",
     "TooManyQueues",
     "TooManyWaiting",
     "UnknownOperation",
+    "UnknownTask",
     "UnsupportedProtocol",
+    "WorkerInfo",
+    "WorkerJob",
+    "WorkerNotFound",
+    "WorkerSilent",
+    "current_job",
 ]
 
-_LAZY = {"AsyncClient": "tenure.aio"}
+_LAZY = {
+    "AsyncClient": "tenure.aio",
+    "App": "tenure.tasks.app",
+    "AsyncJobHandle": "tenure.tasks.handle",
+    "AsyncTask": "tenure.tasks.task",
+    "Call": "tenure.tasks.call",
+    "CurrentJob": "tenure.running.current",
+    "Depends": "tenure.tasks.depends",
+    "JobHandle": "tenure.tasks.handle",
+    "Permanent": "tenure.tasks.control",
+    "RetryLater": "tenure.tasks.control",
+    "Snooze": "tenure.tasks.control",
+    "SoftTimeout": "tenure.tasks.control",
+    "Task": "tenure.tasks.task",
+    "current_job": "tenure.running.current",
+}
 
 
 def __getattr__(name: str) -> object:
-    # asyncio is heavy, and a program that blocks never needs it.
+    # asyncio is heavy, and a program that blocks never needs it; most of tasks neither.
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,18 +12,21 @@ from typing import Any, Self, TypeVar, Unpack, overload
 
 from tenure.aio_link import AsyncLink
 from tenure.codecs import CodecName
-from tenure.core import admin, bodies, work
+from tenure.core import admin, bodies, fleet, work
 from tenure.core.call import PING, Call
+from tenure.core.carriers import LoopLink
 from tenure.core.command import Command
 from tenure.core.failure import FailOptions, FailureKind
+from tenure.core.fleet import Order
 from tenure.core.reconnect import Reconnect
-from tenure.core.work import Queues
+from tenure.core.work import Progress, Queues
+from tenure.fleet import WorkerInfo
 from tenure.info import Backup, Chore, DeadGroups, JobInfo, JobPage, QueueInfo, ServerInfo
 from tenure.jobs import Enqueued, Lease, LeasedJob, NewJob, Outcome
 from tenure.joiner import Joiner
 from tenure.options import DeadFilter, Headers, JobDefaults, Moment, Priority, QueueSettings
 from tenure.retry import Retry
-from tenure.settings import settings_of, wall_ms
+from tenure.settings import Settings, settings_of, wall_ms
 from tenure_protocol.durations import Duration
 from tenure_protocol.names import check_queue_name
 
@@ -70,7 +73,7 @@ class AsyncClient:
             compress_over=compress_over,
         )
         self._encoding = self._settings.encoding
-        self._link = AsyncLink(self._settings)
+        self._link: LoopLink = AsyncLink(self._settings)
         self._joiner = Joiner(self._link)
 
     async def __aenter__(self) -> Self:
@@ -282,16 +285,25 @@ class AsyncClient:
         return work.only(outcomes) if work.is_one(jobs) else outcomes
 
     @overload
-    async def release(self, jobs: Lease, *, delay: Duration | None = None) -> Info: ...
+    async def release(
+        self, jobs: Lease, *, delay: Duration | None = None, reason: str | None = None
+    ) -> Info: ...
     @overload
     async def release(
-        self, jobs: Iterable[Lease], *, delay: Duration | None = None
+        self, jobs: Iterable[Lease], *, delay: Duration | None = None, reason: str | None = None
     ) -> list[Outcome]: ...
     async def release(
-        self, jobs: Lease | Iterable[Lease], *, delay: Duration | None = None
+        self,
+        jobs: Lease | Iterable[Lease],
+        *,
+        delay: Duration | None = None,
+        reason: str | None = None,
     ) -> Info | list[Outcome]:
-        """Give back unharmed, deliverable at once or after `delay`; no attempt is used up."""
-        outcomes = await self._call(work.release(jobs, delay))
+        """Give back unharmed, deliverable at once or after `delay`; no attempt is used up.
+
+        `reason` is kept in the job's history.
+        """
+        outcomes = await self._call(work.release(jobs, delay, reason))
         return work.only(outcomes) if work.is_one(jobs) else outcomes
 
     @overload
@@ -309,6 +321,23 @@ class AsyncClient:
         """
         outcomes = await self._call(work.extend(jobs, lease, wall_ms))
         return work.only(outcomes) if work.is_one(jobs) else outcomes
+
+    async def note(
+        self,
+        job: Lease,
+        *,
+        checkpoint: bytes | None = None,
+        progress: Progress | None = None,
+        log: Iterable[str] = (),
+    ) -> Info:
+        """What a running job wants known. Durable when this returns; raises `LeaseLost`.
+
+        - `checkpoint`: handed to the next attempt, as `LeasedJob.checkpoint`.
+        - `progress`: so many, of how many (or None), and a message (or None): for `get`.
+        - `log`: lines for `get`, which shows the last 20.
+        """
+        noted = work.note(job, checkpoint=checkpoint, progress=progress, log=log)
+        return work.only(await self._call(noted))
 
     # -- jobs by id -------------------------------------------------------------------------
 
@@ -447,6 +476,24 @@ class AsyncClient:
         """Stop a piece of background work where it is."""
         return await self._call(admin.cancel_chore(chore))
 
+    # -- workers ----------------------------------------------------------------------------
+
+    async def workers(self) -> list[WorkerInfo]:
+        """The workers that are connected, and those lost within the last minute."""
+        return await self._call(fleet.workers())
+
+    async def worker(self, worker: str) -> WorkerInfo:
+        """A worker by its id or name. Raises `WorkerNotFound`."""
+        return await self._call(fleet.worker(worker))
+
+    async def tell_worker(self, worker: str, do: Order) -> int:
+        """Tell a worker, or all of that name, to "quiet", "resume" or "stop"; how many heard."""
+        return await self._call(fleet.tell(worker, do))
+
+    async def worker_stacks(self, worker: str, timeout: Duration = "10s") -> str:
+        """What the threads of a worker do just now. Raises `WorkerSilent` after `timeout`."""
+        return await self._call(fleet.stacks(worker, timeout))
+
     # -- the broker -------------------------------------------------------------------------
 
     async def stats(self) -> dict[str, Any]:
@@ -473,6 +520,16 @@ class AsyncClient:
             return await self._call(admin.goodbye(keep))
         finally:
             await self.close()
+
+
+def async_client_over(link: LoopLink, settings: Settings) -> AsyncClient:
+    """A client whose commands `link` carries. It opens no connection of its own."""
+    client = AsyncClient.__new__(AsyncClient)
+    client._settings = settings
+    client._encoding = settings.encoding
+    client._link = link
+    client._joiner = Joiner(link)
+    return client
 
 
 async def _chunks(

@@ -6,6 +6,7 @@ Frames written within one turn of the loop leave in one write. One timer serves 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from tenure.core import link
@@ -26,9 +27,16 @@ the broker idle until its end, and then the client while the broker works."""
 
 
 class AsyncLink:
-    """Carries commands to the broker and results back, for many tasks of one loop."""
+    """Carries commands to the broker and results back, for many tasks of one loop.
+
+    Whoever sets `on_notice` is called with the kind and the details of every notice;
+    whoever sets `on_connection`, with True when a connection opened (requests that waited
+    for it have not been written yet) and with False when it is gone. Neither may raise.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.on_notice: Callable[[str, dict[str, Any]], None] | None = None
+        self.on_connection: Callable[[bool], None] | None = None
         self._settings = settings
         self._closed = False
         self._start()
@@ -36,6 +44,7 @@ class AsyncLink:
 
     def _start(self) -> None:
         self._session = self._settings.new_session()
+        self._session.on_notice = self._notice
         self._dialer = self._settings.new_dialer()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wire: _Wire | None = None
@@ -119,6 +128,10 @@ class AsyncLink:
                 "an AsyncClient belongs to one event loop; make another for this one"
             )
         return loop
+
+    def _notice(self, kind: str, details: dict[str, Any]) -> None:
+        if self.on_notice is not None:
+            self.on_notice(kind, details)
 
     # -- one turn of the loop -------------------------------------------------------------
 
@@ -214,10 +227,14 @@ class AsyncLink:
         if wire is not self._wire:
             return
         now_ms = mono_ms()
+        was_open = self._session.state == "open"
         try:
             link.received(self._session, self._dialer, data, now_ms)
         except (ProtocolViolation, BrokerError) as error:
             self._break(error, now_ms)
+        else:
+            if not was_open and self._session.state == "open" and self.on_connection is not None:
+                self.on_connection(True)
         self._after(now_ms)
 
     def resumed(self) -> None:
@@ -235,7 +252,10 @@ class AsyncLink:
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.abort()
+        was_open = self._session.state == "open"
         link.broken(self._session, self._dialer, error, now_ms)
+        if was_open and self.on_connection is not None:
+            self.on_connection(False)
 
 
 class _Wire(asyncio.Protocol):

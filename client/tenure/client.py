@@ -10,17 +10,20 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from tenure.codecs import CodecName
-from tenure.core import admin, bodies, work
+from tenure.core import admin, bodies, fleet, work
 from tenure.core.call import PING, Call
+from tenure.core.carriers import Link
 from tenure.core.command import Command
 from tenure.core.failure import FailOptions, FailureKind
+from tenure.core.fleet import Order
 from tenure.core.reconnect import Reconnect
-from tenure.core.work import Queues
+from tenure.core.work import Progress, Queues
+from tenure.fleet import WorkerInfo
 from tenure.info import Backup, Chore, DeadGroups, JobInfo, JobPage, QueueInfo, ServerInfo
 from tenure.jobs import Enqueued, Lease, LeasedJob, NewJob, Outcome
 from tenure.options import DeadFilter, Headers, JobDefaults, Moment, Priority, QueueSettings
 from tenure.retry import Retry
-from tenure.settings import settings_of, wall_ms
+from tenure.settings import Settings, settings_of, wall_ms
 from tenure.sync_link import SyncLink
 from tenure_protocol.durations import Duration
 
@@ -67,7 +70,7 @@ class Client:
             compress_over=compress_over,
         )
         self._encoding = self._settings.encoding
-        self._link = SyncLink(self._settings)
+        self._link: Link = SyncLink(self._settings)
 
     def __enter__(self) -> Self:
         return self
@@ -278,14 +281,25 @@ class Client:
         return work.only(outcomes) if work.is_one(jobs) else outcomes
 
     @overload
-    def release(self, jobs: Lease, *, delay: Duration | None = None) -> Info: ...
-    @overload
-    def release(self, jobs: Iterable[Lease], *, delay: Duration | None = None) -> list[Outcome]: ...
     def release(
-        self, jobs: Lease | Iterable[Lease], *, delay: Duration | None = None
+        self, jobs: Lease, *, delay: Duration | None = None, reason: str | None = None
+    ) -> Info: ...
+    @overload
+    def release(
+        self, jobs: Iterable[Lease], *, delay: Duration | None = None, reason: str | None = None
+    ) -> list[Outcome]: ...
+    def release(
+        self,
+        jobs: Lease | Iterable[Lease],
+        *,
+        delay: Duration | None = None,
+        reason: str | None = None,
     ) -> Info | list[Outcome]:
-        """Give back unharmed, deliverable at once or after `delay`; no attempt is used up."""
-        outcomes = self._call(work.release(jobs, delay))
+        """Give back unharmed, deliverable at once or after `delay`; no attempt is used up.
+
+        `reason` is kept in the job's history.
+        """
+        outcomes = self._call(work.release(jobs, delay, reason))
         return work.only(outcomes) if work.is_one(jobs) else outcomes
 
     @overload
@@ -301,6 +315,23 @@ class Client:
         """
         outcomes = self._call(work.extend(jobs, lease, wall_ms))
         return work.only(outcomes) if work.is_one(jobs) else outcomes
+
+    def note(
+        self,
+        job: Lease,
+        *,
+        checkpoint: bytes | None = None,
+        progress: Progress | None = None,
+        log: Iterable[str] = (),
+    ) -> Info:
+        """What a running job wants known. Durable when this returns; raises `LeaseLost`.
+
+        - `checkpoint`: handed to the next attempt, as `LeasedJob.checkpoint`.
+        - `progress`: so many, of how many (or None), and a message (or None): for `get`.
+        - `log`: lines for `get`, which shows the last 20.
+        """
+        noted = work.note(job, checkpoint=checkpoint, progress=progress, log=log)
+        return work.only(self._call(noted))
 
     # -- jobs by id -------------------------------------------------------------------------
 
@@ -439,6 +470,24 @@ class Client:
         """Stop a piece of background work where it is."""
         return self._call(admin.cancel_chore(chore))
 
+    # -- workers ----------------------------------------------------------------------------
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that are connected, and those lost within the last minute."""
+        return self._call(fleet.workers())
+
+    def worker(self, worker: str) -> WorkerInfo:
+        """A worker by its id or name. Raises `WorkerNotFound`."""
+        return self._call(fleet.worker(worker))
+
+    def tell_worker(self, worker: str, do: Order) -> int:
+        """Tell a worker, or all of that name, to "quiet", "resume" or "stop"; how many heard."""
+        return self._call(fleet.tell(worker, do))
+
+    def worker_stacks(self, worker: str, timeout: Duration = "10s") -> str:
+        """What the threads of a worker do just now. Raises `WorkerSilent` after `timeout`."""
+        return self._call(fleet.stacks(worker, timeout))
+
     # -- the broker -------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
@@ -465,3 +514,12 @@ class Client:
             return self._call(admin.goodbye(keep))
         finally:
             self.close()
+
+
+def client_over(link: Link, settings: Settings) -> Client:
+    """A client whose commands `link` carries. It opens no connection of its own."""
+    client = Client.__new__(Client)
+    client._settings = settings
+    client._encoding = settings.encoding
+    client._link = link
+    return client

@@ -5,6 +5,9 @@
 - The request did not get through, or nobody knows whether it did: `CannotConnect`,
   `ConnectionLost`, `OutcomeUnknown`, `RequestTimeout`, `ClientClosed`.
 - What arrived cannot be used: `PayloadError`, `ProtocolViolation`.
+- A task cannot be called or found: `ArgumentError`, `UnknownTask`, `ImportFailed`.
+- A job has no result: `TaskFailed`, `TaskCancelled`, `TaskExpired`, `ResultTimeout`,
+  `ResultNotKept`.
 
 Wrong arguments raise `TypeError` or `ValueError` that name the argument, as everywhere.
 """
@@ -41,10 +44,13 @@ from tenure_protocol.errors import (
     TooManyWaiting,
     UnknownOperation,
     UnsupportedProtocol,
+    WorkerNotFound,
+    WorkerSilent,
 )
 
 __all__ = [
     "CODES",
+    "ArgumentError",
     "BackupFailed",
     "BadRequest",
     "BrokerError",
@@ -55,6 +61,7 @@ __all__ = [
     "Draining",
     "FrameTooLarge",
     "HelloRequired",
+    "ImportFailed",
     "InternalError",
     "JobNotFound",
     "LeaseLost",
@@ -69,15 +76,23 @@ __all__ = [
     "QueueNotEmpty",
     "QueueNotFound",
     "RequestTimeout",
+    "ResultNotKept",
+    "ResultTimeout",
     "SequenceTooOld",
     "StoreFull",
+    "TaskCancelled",
+    "TaskExpired",
+    "TaskFailed",
     "TenureError",
     "TooManyConnections",
     "TooManyLeases",
     "TooManyQueues",
     "TooManyWaiting",
     "UnknownOperation",
+    "UnknownTask",
     "UnsupportedProtocol",
+    "WorkerNotFound",
+    "WorkerSilent",
 ]
 
 
@@ -132,3 +147,56 @@ class PartlyEnqueued(TenureError):
     def __init__(self, message: str, ids: Sequence[str | None]) -> None:
         super().__init__(message)
         self.ids = list(ids)
+
+
+class ArgumentError(TenureError, TypeError):
+    """A task cannot be called with these arguments, or its result cannot travel.
+
+    The message names the task, and the argument with the path to what is wrong in it.
+    """
+
+
+class UnknownTask(TenureError, LookupError):
+    """The app has no task of this name."""
+
+
+class ImportFailed(TenureError, ImportError):
+    """A module that holds tasks cannot be imported. `name` is the module; `__cause__` says why."""
+
+
+class TaskFailed(TenureError):
+    """The job failed for good. `error_type`, `message` and `traceback` are of its last attempt."""
+
+    def __init__(self, error_type: str, message: str, traceback: str | None, job_id: str) -> None:
+        super().__init__(error_type, message, traceback, job_id)
+        self.error_type = error_type
+        self.message = message
+        self.traceback = traceback
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        what = f"{self.error_type}: {self.message}" if self.message else self.error_type
+        told = f"job {self.job_id} failed: {what}"
+        if not self.traceback:
+            return told
+        return f"{told}\n\nIn the worker:\n{self.traceback.rstrip()}"
+
+
+class TaskCancelled(TenureError):
+    """The job was cancelled before it had a result."""
+
+
+class TaskExpired(TenureError):
+    """The job was not started before it expired."""
+
+
+class ResultTimeout(TenureError, TimeoutError):
+    """The job has not ended in time; it goes on. `state` is where it was."""
+
+    def __init__(self, message: str, *, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class ResultNotKept(TenureError):
+    """The broker knows nothing of the job any more: it ended, and its result was not kept."""

@@ -17,6 +17,15 @@ ENDED_STATES = frozenset({"succeeded", "dead", "cancelled", "expired"})
 """The states that a job does not leave by itself."""
 
 
+class Progress(NamedTuple):
+    """How far a job is: `n` of `total` if that is known, what it does, and since when."""
+
+    n: float
+    total: float | None
+    message: str | None
+    at_ms: int
+
+
 class AttemptRecord(NamedTuple):
     """One attempt in the history of a job. Times are the broker's, in ms since 1970."""
 
@@ -63,6 +72,9 @@ class JobInfo:
     ended_at_ms: int | None
     reason: str | None
     durability: str
+    progress: Progress | None = None
+    log: tuple[str, ...] = field(default=(), repr=False)
+    checkpoint: bytes | None = field(default=None, repr=False)
 
     @property
     def ended(self) -> bool:
@@ -249,6 +261,9 @@ def job_info(wire: dict[str, Any]) -> JobInfo:
         ended_at_ms=wire.get("ended_at_ms"),
         reason=wire.get("reason"),
         durability=wire.get("durability") or "disk",
+        progress=None if wire.get("progress") is None else Progress(*wire["progress"][:4]),
+        log=tuple(wire.get("log") or ()),
+        checkpoint=wire.get("checkpoint"),
     )
 
 

@@ -15,6 +15,9 @@ from tenure.options import JobOptions, datetime_of
 from tenure_protocol.body import Body, HeaderValue
 from tenure_protocol.ids import encode_id
 
+_EXTRA = 8
+"""Where in a row stands what only some deliveries have."""
+
 
 class NewJob:
     """A job to be enqueued: a task, a payload, and options as `enqueue` takes them.
@@ -121,6 +124,22 @@ class LeasedJob:
         """How many attempts are used up: failures, timeouts and lost leases before this one."""
         used: int = self._row[7]
         return used
+
+    @property
+    def lost(self) -> int:
+        """How many of the attempts used up ended with a lost lease or a dead process."""
+        lost: int = self._extra.get("lost") or 0
+        return lost
+
+    @property
+    def checkpoint(self) -> bytes | None:
+        """What an earlier attempt, or this one before it came, last saved with `note`."""
+        saved: bytes | None = self._extra.get("checkpoint")
+        return saved
+
+    @property
+    def _extra(self) -> Mapping[str, Any]:
+        return self._row[_EXTRA] or {} if len(self._row) > _EXTRA else {}
 
     @property
     def leased_until(self) -> datetime:

@@ -15,9 +15,9 @@ import asyncio
 from functools import partial
 from typing import NamedTuple
 
-from tenure.aio_link import AsyncLink
 from tenure.core.bodies import enqueue_items
 from tenure.core.call import Call
+from tenure.core.carriers import LoopLink
 from tenure.core.command import Command, read_result
 from tenure.errors import BadRequest, FrameTooLarge, PayloadTooLarge, QueueFull
 from tenure.jobs import Enqueued
@@ -45,7 +45,7 @@ class Joiner:
 
     __slots__ = ("_link", "_loop", "_queues", "_scheduled", "_sizes")
 
-    def __init__(self, link: AsyncLink) -> None:
+    def __init__(self, link: LoopLink) -> None:
         self._link = link
         self._queues: dict[str, list[_Job]] = {}
         self._sizes: dict[str, int] = {}

@@ -172,6 +172,19 @@ class ChoreNotFound(BrokerError):
     code = "CHORE_NOT_FOUND"
 
 
+class WorkerNotFound(BrokerError):
+    """No worker of that id or name is connected, or this connection has not registered one."""
+
+    code = "WORKER_NOT_FOUND"
+
+
+class WorkerSilent(BrokerError):
+    """The worker did not answer in time: it is busy, or hangs, or its connection is gone."""
+
+    code = "WORKER_SILENT"
+    retryable_default = True
+
+
 class LeaseLost(BrokerError):
     """The attempt no longer holds the job: the lease ran out, or another attempt has it."""
 

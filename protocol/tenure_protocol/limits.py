@@ -50,6 +50,24 @@ ERROR_MESSAGE_CHARS_MAX = 4 * 1024
 TRACEBACK_CHARS_MAX = 16 * 1024
 """The longest traceback kept of a failure; longer ones lose their beginning."""
 
+CHECKPOINT_BYTES_MAX = 64 * 1024
+"""The longest checkpoint of one job."""
+
+PROGRESS_MESSAGE_CHARS_MAX = 500
+"""The longest message kept of a job's progress; longer ones are cut."""
+
+LOG_LINE_CHARS_MAX = 1_000
+"""The longest line kept of a job's log; longer ones are cut."""
+
+LOG_LINES_KEPT = 20
+"""How many lines of a job's log are kept: the last ones."""
+
+WORKER_INFO_BYTES_MAX = 64 * 1024
+"""The longest map in which a worker tells about itself, as it travels."""
+
+STACKS_CHARS_MAX = 256 * 1024
+"""The longest text of a worker's stacks; longer ones are cut."""
+
 PAGE_ITEMS_MAX = 1_000
 """The most items one page of a listing returns."""
 

@@ -17,25 +17,18 @@ from collections.abc import Callable
 from typing import Any
 
 from tenure_server import clock, exits
-from tenure_server.backups import Backups
-from tenure_server.capacity_watch import CapacityWatch
+from tenure_server.assembly import assemble
 from tenure_server.config import Config
 from tenure_server.config_load import Loaded
-from tenure_server.counters import Counters
 from tenure_server.diagnosis import dump
-from tenure_server.engine import Engine
-from tenure_server.engine_settings import engine_limits
 from tenure_server.heartbeat import Heartbeat
 from tenure_server.http.server import HttpServer
-from tenure_server.hub import Hub
 from tenure_server.listener import address_of, connections_within_files, serve
 from tenure_server.log import get_log
 from tenure_server.notify import notify
 from tenure_server.operations import SERVER
 from tenure_server.port_file import remove_port_file, write_port_file
-from tenure_server.pump import Pump
 from tenure_server.reload import reload
-from tenure_storage.memory_store import MemoryStore
 from tenure_storage.store import Store
 
 SETTLE_POLL_S = 0.005
@@ -65,20 +58,16 @@ class Broker:
         self._servers: list[asyncio.Server] = []
         self.ready = asyncio.Event()
         """Set once clients are served and the world was told."""
-        now = clock.now()
-        engine = Engine(
+        self.hub = hub = assemble(
+            config,
             store,
-            limits=engine_limits(config),
-            now=now,
+            clock=clock.now,
             random=random.random,
             new_id=os.urandom,
-            volatile=MemoryStore(),
+            loop=self._loop,
+            on_fault=self._on_fault,
         )
-        self.hub = hub = Hub(config, engine, Counters(), clock.now)
         hub.connections_max = connections_within_files(config.limits.connections)
-        hub.pump = Pump(hub, store, self._on_fault)
-        hub.capacity = CapacityWatch(hub, store)
-        hub.backups = Backups(hub, store)
         self._heartbeat = Heartbeat(hub)
         self._http = HttpServer(hub)
 
@@ -196,6 +185,7 @@ class Broker:
         for server in self._servers:
             server.close()
         hub.engine.set_draining(True, hub.clock())
+        hub.workers.stop()
         for connection in list(hub.connections):
             connection.notice("draining", {})
         settled = await self._settle(ends)

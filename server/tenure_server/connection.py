@@ -44,9 +44,9 @@ class Connection(asyncio.Protocol):
     """A client's connection, from accept to close."""
 
     __slots__ = (
-        "_blocked", "_decoder", "_drained", "_frame_began_ms", "_goodbye_id", "_held", "_idle_ms",
+        "_blocked", "_decoder", "_drained", "_frame_began_ms", "_held", "_idle_ms",
         "_last_words_said", "_ledger", "_out", "_out_bytes", "_paused", "_progress_ms", "_written",
-        "address", "began_ms", "heard_ms", "hub", "linger_until_ms", "name", "noted_bytes", "partial_bytes",
+        "address", "began_ms", "goodbye_id", "heard_ms", "hub", "linger_until_ms", "name", "noted_bytes", "partial_bytes",
         "session", "state", "transport",
     )  # fmt: skip
 
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._out_bytes = 0
         self._paused = False
         self._blocked = False
-        self._goodbye_id = 0
+        self.goodbye_id = 0
         self._last_words_said = False
         self._frame_began_ms = 0
         self.partial_bytes = self.noted_bytes = 0
@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
             ledger.add(request_id, op, len(body))
             self.hub.request_bytes += len(body)
             self._request(request_id, op, args, now)
-            if self._goodbye_id:
+            if self.goodbye_id:
                 return
 
     def _request(self, request_id: int, op: str, args: Any, now: Now) -> None:
@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
             return
         hub.engine.execute(session, request_id, op, args, now)
         if op == "goodbye":
-            self._goodbye_id = request_id
+            self.goodbye_id = request_id
             self._pause()
 
     def _hello(self, request_id: int, op: str, args: object, now: Now) -> bool:
@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
             error = InternalError("the reply is longer than a frame may be; ask for less at once")
             data = pack((request_id, 1, error.to_wire()))
         self._put(data)
-        if request_id == self._goodbye_id and request_id:
+        if request_id == self.goodbye_id and request_id:
             self._last_words_said = True
 
     def refuse(self, request_id: int, error: BrokerError) -> None:
@@ -299,13 +299,13 @@ class Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Goes on with held requests, and reads again, if there is room."""
-        if self.state == CLOSING or self._goodbye_id or not self._paused:
+        if self.state == CLOSING or self.goodbye_id or not self._paused:
             return
         now = self.hub.clock()
         if self._held and not self._full():
             held, self._held = self._held, []
             self._handle(held, now)
-        if self.state != CLOSING and not self._held and not self._goodbye_id and not self._full():
+        if self.state != CLOSING and not self._held and not self.goodbye_id and not self._full():
             self._paused = False
             # The client's clocks stood still while it was not read.
             self.heard_ms = now.mono_ms

@@ -13,7 +13,8 @@ OPERATIONS = (
     "wait", "peek", "queue.create", "queue.configure", "queue.list", "queue.get", "queue.pause",
     "queue.resume", "queue.purge", "queue.delete", "dlq.list", "dlq.groups", "dlq.replay",
     "dlq.purge", "chore.get", "chore.list", "chore.cancel", "stats", "drain", "backup.create",
-    "goodbye",
+    "goodbye", "note", "keep", "worker.register", "worker.beat", "worker.report", "worker.list",
+    "worker.get", "worker.tell", "worker.stacks",
 )  # fmt: skip
 """Operations that get a series of their own; any other name counts as "unknown"."""
 

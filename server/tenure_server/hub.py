@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tenure_server.backups import Backups
     from tenure_server.capacity_watch import CapacityWatch
     from tenure_server.pump import Pump
+    from tenure_server.workers import Workers
 
 LINGERING_MAX = 512
 """Closing connections that may linger beside the open ones; more are cut off at once."""
@@ -27,6 +28,7 @@ class Hub:
     pump: Pump
     backups: Backups
     capacity: CapacityWatch
+    workers: Workers
 
     def __init__(
         self, config: Config, engine: Engine, counters: Counters, clock: Callable[[], Now]
@@ -92,10 +94,12 @@ class Hub:
         connection.session = None
         session.link = None
         get_log().debug("client_gone", client=session.name, address=session.address)
+        now = self.clock()
+        self.workers.leave(connection, now.mono_ms, goodbye=bool(connection.goodbye_id))
         if self.by_session.get(session.id) is connection:
             del self.by_session[session.id]
         try:
-            self.engine.close_session(session, self.clock())
+            self.engine.close_session(session, now)
         except Exception as fault:
             self.pump.fault(fault)
         self.pump.wake()
@@ -121,6 +125,7 @@ class Hub:
         for connection in list(self.connections):
             connection.check(now_ms)
         self._shed_unread()
+        self.workers.sweep(now_ms)
         for connection in list(self.lingering):
             if now_ms >= connection.linger_until_ms:
                 connection.transport.abort()

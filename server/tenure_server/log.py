@@ -49,10 +49,21 @@ class Log(Protocol):
         ...
 
 
+_guest_log: Log | None = None
+
+
 def get_log() -> Log:
     """The log, as last configured."""
+    if _guest_log is not None:
+        return _guest_log
     log: Log = structlog.get_logger()
     return log
+
+
+def log_to(log: Log | None) -> None:
+    """Sends every line to `log`: for a program that has a broker inside. None ends it."""
+    global _guest_log
+    _guest_log = log
 
 
 def configure(*, level: str, style: str, stream: TextIO | None = None) -> None:

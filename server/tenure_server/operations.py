@@ -15,12 +15,16 @@ from tenure_protocol.limits import CLIENT_NAME_CHARS_MAX, WAIT_MS_MAX
 from tenure_server import server_version
 from tenure_server.engine import Now
 from tenure_server.log import get_log
+from tenure_server.worker_operations import WORKER_OPERATIONS
 
 if TYPE_CHECKING:
     from tenure_server.connection import Connection
     from tenure_server.hub import Hub
 
-FEATURES = ["auto_ack", "backup", "chores", "memory_queues", "results", "sessions", "unique"]
+FEATURES = [
+    "auto_ack", "backup", "chores", "keep", "memory_queues", "notes", "results", "sessions", "unique",
+    "workers",
+]  # fmt: skip
 """What a client may rely on beyond the protocol version."""
 
 SERVER = f"tenure {server_version()}"
@@ -135,6 +139,7 @@ OPERATIONS: dict[str, Operation] = {
     "drain": _drain,
     "stats": _stats,
     "backup.create": _backup_create,
+    **WORKER_OPERATIONS,
 }
 
 
@@ -148,6 +153,7 @@ def stats(hub: Hub, now: Now) -> dict[str, object]:
         "started_at_ms": hub.started.wall_ms,
         "now_ms": now.wall_ms,
         "connections": len(hub.connections),
+        "workers": len(hub.workers),
         "store": {
             "used_bytes": sizes.used_bytes,
             "file_bytes": sizes.file_bytes,

@@ -27,12 +27,16 @@ class Pump:
     """Drives the engine and the store. `on_fault(error, in_store)` is called once, when it latches."""
 
     def __init__(
-        self, hub: Hub, store: Store, on_fault: Callable[[BaseException, bool], None]
+        self,
+        hub: Hub,
+        store: Store,
+        on_fault: Callable[[BaseException, bool], None],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._hub = hub
         self._store = store
         self._on_fault = on_fault
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._scheduled = False
         self._in_flight: Sealed | None = None
         self._submitted_us = 0

@@ -16,6 +16,7 @@ from tenure_storage.store import (
     JOBS,
     LANES,
     LEASES,
+    NOTES,
     PRODUCERS,
     QUEUES,
     STATES,
@@ -79,6 +80,8 @@ def key_text(table: int, key: bytes) -> str:
     if table in (DEAD, FINISHED) and len(key) == 15:
         at_ms, seq = int.from_bytes(key[4:10], "big"), int.from_bytes(key[10:], "big")
         return f"queue {number}, {at_ms} ms, number {seq}"
+    if table == NOTES and len(key) == 17:
+        return f"job {encode_id(key[:16])}, {'checkpoint' if key[16] else 'progress and log'}"
     if table == DUE and len(key) == 22:
         return f"job {encode_id(key[6:])} at {int.from_bytes(key[:6], 'big')} ms"
     if table in (QUEUES, UNIQUE) and len(key) > 4:

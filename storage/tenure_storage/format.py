@@ -63,8 +63,13 @@ class UpgradeTables:
 Upgrade = Callable[[UpgradeTables], None]
 """Rewrites every row of one format in the next."""
 
-UPGRADES: dict[int, Upgrade] = {}
-"""By the format they start from. Format 1 is the first, so there is none yet."""
+
+def _to_2(tables: UpgradeTables) -> None:
+    """Format 2 has one more table, `notes`, which is made when the tables are opened."""
+
+
+UPGRADES: dict[int, Upgrade] = {1: _to_2}
+"""By the format they start from."""
 
 
 def format_row(format_number: int, created_at_ms: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Keys: where everything in the store stands. Format 1.
+"""Keys: where everything in the store stands. Format 2.
 
 Keys are big-endian, so their order is the order of their numbers. A job's key is its place in
 line, and the order of places is the order of delivery:
@@ -80,6 +80,15 @@ def due_key(at_ms: int, job_id: bytes) -> bytes:
 def unique_key(queue_number: int, name: str) -> bytes:
     """The key of a unique name."""
     return _U32.pack(queue_number) + name.encode()
+
+
+NOTED, CHECKPOINT = 0, 1
+"""The kinds of notes: progress and log, which change often, and the checkpoint, which is long."""
+
+
+def note_key(job_id: bytes, kind: int) -> bytes:
+    """The key of a note of a job."""
+    return job_id + kind.to_bytes(1, "big")
 
 
 def queue_key(queue_number: int, name: str) -> bytes:

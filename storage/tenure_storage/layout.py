@@ -1,4 +1,4 @@
-"""Keys and rows: how everything in the store is written. Format 1.
+"""Keys and rows: how everything in the store is written. Format 2.
 
 Keys are big-endian, so their order is the order of their numbers. Every row starts with
 a checksum over its key and its content:
@@ -254,6 +254,8 @@ IN_JOBS, IN_DEAD, IN_FINISHED = 0, 1, 2
 
 CANCEL_ASKED = 1
 """Somebody cancelled the job while a worker held it."""
+HAS_NOTES = 2
+"""There may be rows of the job in `notes`."""
 
 _STATE = struct.Struct(">BBIHHHHB")
 
@@ -280,7 +282,7 @@ class AttemptRow(NamedTuple):
     ended_at_ms: int
     worker: str
     outcome: str
-    """failed, timeout, lost, released, dead, ..."""
+    """failed, timeout, crashed, lost, released, dead, ..."""
     error_type: str
     message: str
     traceback: str

@@ -36,6 +36,8 @@ CHORES: Final = 11
 """chore number u32 -> chore row: mass operations that are not finished."""
 DAMAGED: Final = 12
 """table u8 | key -> the value as it was found, without a checksum."""
+NOTES: Final = 13
+"""job id | kind u8 -> what running jobs wanted known: progress and log, or a checkpoint."""
 
 TABLES: Final = (
     "jobs",
@@ -51,10 +53,14 @@ TABLES: Final = (
     "meta",
     "chores",
     "damaged",
+    "notes",
 )
 """Table names, by number."""
 
-FORMAT: Final = 1
+TABLES_OF_FORMAT: Final = {1: 13, 2: 14}
+"""How many of the tables a store of each format has."""
+
+FORMAT: Final = 2
 """The version of the layout of keys and rows that this code writes."""
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 
 from tenure_storage.findings import Findings, View, key_text
-from tenure_storage.keys import PRODUCER_SLOTS, line_of
+from tenure_storage.keys import CHECKPOINT, NOTED, PRODUCER_SLOTS, line_of, note_key
 from tenure_storage.layout import (
+    HAS_NOTES,
     IN_DEAD,
     IN_FINISHED,
     IN_JOBS,
@@ -18,7 +19,17 @@ from tenure_storage.layout import (
     unpack_producer,
     unpack_state,
 )
-from tenure_storage.store import DEAD, DUE, FINISHED, JOBS, PRODUCERS, STATES, TABLES, UNIQUE
+from tenure_storage.store import (
+    DEAD,
+    DUE,
+    FINISHED,
+    JOBS,
+    NOTES,
+    PRODUCERS,
+    STATES,
+    TABLES,
+    UNIQUE,
+)
 from tenure_storage.verify_jobs import read_record, unique_of
 from tenure_storage.verify_lines import Lines, opened_value
 
@@ -44,6 +55,8 @@ def check_states(view: View, findings: Findings, lines: Lines) -> None:
         if state is None:
             findings.error("damaged", "states", text, "the row is damaged")
             continue
+        if state.flags & HAS_NOTES and not _has_notes(view, job_id):
+            findings.note("no notes", "states", text, "what it noted is gone")
         table = _TABLE_OF.get(state.where)
         if table is None:
             findings.error("state", "states", text, f"it is in a table {state.where}, unknown")
@@ -62,6 +75,25 @@ def check_states(view: View, findings: Findings, lines: Lines) -> None:
             entry = opened_value(state.place, found)
             if isinstance(entry, dict) and entry.get("id") != job_id:
                 findings.error("state", "states", text, "another job is in its place")
+
+
+def _has_notes(view: View, job_id: bytes) -> bool:
+    return any(view.get(NOTES, note_key(job_id, kind)) is not None for kind in (NOTED, CHECKPOINT))
+
+
+def check_notes(view: View, findings: Findings) -> None:
+    """Every note is whole, and of a job whose state row tells of it."""
+    for key, row in view.rows(NOTES):
+        text, job_id = key_text(NOTES, key), key[:16]
+        if len(key) != 17 or key[16] not in (NOTED, CHECKPOINT):
+            findings.error("note", "notes", text, "the key is none of a note")
+            continue
+        if opened_value(key, row) is None:
+            findings.error("damaged", "notes", text, "the row is damaged")
+        state_row = view.get(STATES, job_id)
+        state = None if state_row is None else read_state(job_id, state_row)
+        if state_row is None or (state is not None and not state.flags & HAS_NOTES):
+            findings.error("note", "notes", text, "no state row tells of it")
 
 
 def _being_swept(state: StateRow, lines: Lines) -> bool:

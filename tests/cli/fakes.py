@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from tenure.cli.app import cli
 from tenure.cli.session import Session
 from tenure.client import Client
+from tenure.fleet import WorkerInfo, worker_info
 from tenure.info import (
     AttemptRecord,
     Backup,
@@ -23,7 +24,7 @@ from tenure.info import (
 )
 from tenure.jobs import Enqueued, NewJob, Outcome, enqueued
 from tenure_protocol.body import MSGPACK, encode_body
-from tenure_protocol.errors import JobNotFound, QueueNotFound
+from tenure_protocol.errors import JobNotFound, QueueNotFound, WorkerNotFound
 from tenure_protocol.ids import encode_id
 from tenure_protocol.wire import pack
 
@@ -128,6 +129,7 @@ class FakeClient:
     groups: DeadGroups = field(default_factory=lambda: DeadGroups([], complete=True))
     chore_looks: list[Chore] = field(default_factory=list)
     stats_fields: dict[str, Any] = field(default_factory=dict)
+    worker_infos: list[WorkerInfo] = field(default_factory=list)
     error: Exception | None = None
     taken: int | None = None
     """How many jobs `enqueue_many` takes in all before it raises `error`; None: all."""
@@ -290,6 +292,26 @@ class FakeClient:
         self._asked("cancel_chore", chore)
         return replace(self.chore_looks[0], state="cancelled")
 
+    def workers(self) -> list[WorkerInfo]:
+        return self.worker_infos
+
+    def worker(self, worker: str) -> WorkerInfo:
+        self._asked("worker", worker)
+        for info in self.worker_infos:
+            if worker in (info.id, info.name):
+                return info
+        raise WorkerNotFound(f"there is no worker {worker!r}")
+
+    def tell_worker(self, worker: str, do: str) -> int:
+        self._asked("tell_worker", worker, do)
+        self.worker(worker)
+        return sum(worker in (info.id, info.name) for info in self.worker_infos)
+
+    def worker_stacks(self, worker: str, timeout: float) -> str:
+        self._asked("worker_stacks", worker, timeout)
+        self.worker(worker)
+        return "Thread 1:\n  line 5 \x1b[31m"
+
     def enqueue(self, queue: str, task: str, payload: Any = None, **options: Any) -> Enqueued:
         self._asked("enqueue", queue, task, payload, options)
         return enqueued(job_id(1), existing=options.get("unique") == "taken")
@@ -324,6 +346,34 @@ def _outcome(each: str, ok: bool, info: dict[str, Any]) -> Outcome:
     if ok:
         return Outcome(ok=True, info=info)
     return Outcome(ok=False, error=JobNotFound(f"there is no job {each}"))
+
+
+def make_worker(number: int, **fields: Any) -> WorkerInfo:
+    told = {
+        "worker": f"00000{number}",
+        "name": "mailer",
+        "host": "web-3",
+        "pid": 812,
+        "version": "0.2.0",
+        "app": "shop:app",
+        "queues": ["mail", "bulk"],
+        "pools": [{"name": "main", "kind": "async"}],
+        "started_at_ms": NOW_MS - 3_600_000,
+        "state": "consuming",
+        "busy": 1,
+        "slots": 32,
+        "rss_bytes": 50 << 20,
+        "ready": True,
+        "jobs": [[(7).to_bytes(16, "big"), 2, "send_email", "mail", NOW_MS - 5_000, "main"]],
+        "done": 1_234,
+        "failed": 2,
+        "children": [{"pid": 813, "rss_bytes": 9}],
+        "client": "web",
+        "registered_at_ms": NOW_MS,
+        "seen_at_ms": NOW_MS,
+        **fields,
+    }
+    return worker_info(told)
 
 
 def make_chore(**fields: Any) -> Chore:

@@ -20,6 +20,7 @@ COMMANDS = {
     "queue": ["ls", "get", "create", "set", "pause", "resume", "purge", "rm", "peek"],
     "dlq": ["ls", "groups", "get", "replay", "purge"],
     "chore": ["ls", "get", "cancel"],
+    "workers": ["ls", "get", "quiet", "resume", "stop", "stacks"],
     "store": ["verify", "info", "compact"],
     "backup": ["create", "restore"],
 }

@@ -61,6 +61,9 @@ JOB_FIELDS = [
     "reason",
     "durability",
     "result",
+    "progress",
+    "log",
+    "checkpoint",
     "history",
 ]
 

@@ -20,6 +20,7 @@ from tenure import (
     SequenceTooOld,
     StoreFull,
 )
+from tenure.aio_link import AsyncLink
 from tests.client.fake_broker import (
     SECONDS_MAX,
     FakeBroker,
@@ -86,7 +87,9 @@ async def test_requests_of_one_turn_leave_in_one_write(monkeypatch: pytest.Monke
     with FakeBroker(answering({"enqueue": enqueue_reply})) as broker:
         async with AsyncClient(broker.url) as client:
             await client.ping()
-            wire = client._link._wire
+            link = client._link
+            assert isinstance(link, AsyncLink)
+            wire = link._wire
             assert wire is not None
             writes: list[bytes] = []
             write = wire.write

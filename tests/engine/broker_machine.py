@@ -102,6 +102,8 @@ class Broker(RuleBasedStateMachine):
     def restart(self) -> None:
         self.world.mono_ms += 1_000_000
         self.world.crash()
+        # Its worker comes back with the same session, and holds what it held.
+        self.world.open("worker", resume=True)
         self.batches, self.model.wall_ms = self.world.batches, self.durable_clock_ms
         self.model.restart(self.world.mono_ms)
         self.world.turn()
@@ -182,8 +184,11 @@ class Broker(RuleBasedStateMachine):
         ready = model.ready(wanted)[:most]
 
         def apply(result: Any) -> None:
-            got = [(row[0], row[1], row[2], row[7]) for row in result]
-            assert got == [(job.id, job.attempt + 1, job.queue, job.used) for job in ready]
+            got = [(row[0], row[1], row[2], *row[7:]) for row in result]
+            assert got == [
+                (job.id, job.attempt + 1, job.queue, job.used, *([job.past] if job.past else []))
+                for job in ready
+            ]
             for job in ready:
                 job.attempt += 1
                 model.lease(job)
@@ -230,8 +235,9 @@ class Broker(RuleBasedStateMachine):
 
     @precondition(has_leased)
     @rule(
-        index=st.integers(0, 50), kind=st.sampled_from(["failed", "timeout"]), crash=crashes,
-        retry_in_ms=st.sampled_from([None, None, 1_000, 0]), dead=st.sampled_from([False, False, True]),
+        index=st.integers(0, 50), kind=st.sampled_from(["failed", "timeout", "crashed"]),
+        retry_in_ms=st.sampled_from([None, None, 1_000, 0]), crash=crashes,
+        dead=st.sampled_from([False, False, True]),
     )  # fmt: skip
     def fail(self, index: int, kind: str, retry_in_ms: int | None, dead: bool, crash: str) -> None:
         job = self.pick(index, LEASED)
@@ -259,6 +265,57 @@ class Broker(RuleBasedStateMachine):
         self.do("release", [[[job.id, job.attempt, delay_ms]]], apply, crash)
 
     @precondition(has_leased)
+    @rule(
+        index=st.integers(0, 50), crash=crashes, then=st.sampled_from(["", "", "release", "ack"]),
+        told=st.fixed_dictionaries({}, optional={
+            "checkpoint": st.binary(max_size=3), "log": st.lists(st.just("line"), max_size=15),
+            "progress": st.tuples(st.integers(0, 9), st.none(), st.none()).map(list),
+        }),
+    )  # fmt: skip
+    def note(self, index: int, told: dict[str, Any], crash: str, then: str) -> None:
+        job = self.pick(index, LEASED)
+        if job is None:
+            return
+
+        def apply(outcomes: Any) -> None:
+            assert list(outcomes) == [0]
+            self.model.note(job, told)
+
+        # What follows in the same batch must meet the note.
+        if then and crash == "no":
+            request = self.world.send("note", [[[job.id, job.attempt, told]]])
+            then_request = self.world.send(then, [[[job.id, job.attempt]]])
+            self.world.turn()
+            apply(self.world.result(request))
+            assert self.world.result(then_request) == [0]
+            if then == "ack":
+                job.history = min(20, job.history + 1)
+                self.model.end(job, "succeeded")
+            else:
+                self.model.release(job, 0)
+            self.note_commits()
+        else:
+            self.do("note", [[[job.id, job.attempt, told]]], apply, crash)
+
+    @precondition(has_leased)
+    @rule(keep=st.sets(st.integers(0, 5)))
+    def keep_some_leases(self, keep: set[int]) -> None:
+        held = [job for job in self.model.jobs.values() if job.state == LEASED]
+        kept = [job for place, job in enumerate(held) if place in keep]
+        given_back = [job for job in held if job not in kept]
+
+        def apply(result: Any) -> None:
+            assert result == {"released": len(given_back)}
+            # Those that end first go back first, those of disk queues before all others.
+            given_back.sort(key=lambda job: (job.leased_until_ms, job.lease_order))
+            for durability in ("disk", "memory"):
+                for job in given_back:
+                    if self.model.queues[job.queue].durability == durability:
+                        self.model.release(job, 0)
+
+        self.do("keep", [[[job.id, job.attempt] for job in kept]], apply)
+
+    @precondition(has_leased)
     @rule(index=st.integers(0, 50))
     def extend(self, index: int) -> None:
         job = self.pick(index, LEASED)
@@ -272,7 +329,9 @@ class Broker(RuleBasedStateMachine):
         self.do("extend", [[[job.id, job.attempt]]], apply)
 
     @precondition(has_leased)
-    @rule(index=st.integers(0, 50), op=st.sampled_from(["ack", "fail", "release", "extend"]))
+    @rule(
+        index=st.integers(0, 50), op=st.sampled_from(["ack", "fail", "release", "extend", "note"])
+    )
     def settle_a_stale_attempt(self, index: int, op: str) -> None:
         job = self.pick(index, LEASED)
         if job is None:

@@ -57,6 +57,15 @@ class JobModel:
     forget_at_ms: int = 0
     result: bytes | None = None
     reason: str | None = None
+    progress: list[Any] | None = None
+    log: list[str] = field(default_factory=list)
+    checkpoint: bytes | None = None
+
+    @property
+    def past(self) -> dict[str, Any]:
+        """What a delivery tells of earlier ones."""
+        told = {"lost": self.lost or None, "checkpoint": self.checkpoint}
+        return {name: value for name, value in told.items() if value is not None}
 
     @property
     def used(self) -> int:
@@ -208,6 +217,8 @@ class Model:
         """The state that the answer tells."""
         if kind == "timeout":
             job.timeouts += 1
+        elif kind == "crashed":
+            job.lost += 1
         else:
             job.failures += 1
         if self.close_attempt(job):
@@ -220,6 +231,12 @@ class Model:
         pause_ms = self.queues[job.queue].retry_ms if retry_in_ms is None else retry_in_ms
         self.move(job, self.wall_ms + pause_ms, retrying=True)
         return "retrying"
+
+    def note(self, job: JobModel, told: dict[str, Any]) -> None:
+        job.checkpoint = told.get("checkpoint", job.checkpoint)
+        if "progress" in told:
+            job.progress = [*told["progress"], self.wall_ms]
+        job.log = [*job.log, *told.get("log", [])][-20:]
 
     def replay(self, job: JobModel) -> bool:
         """Whether it could be: its name must be free."""
@@ -293,6 +310,9 @@ class Model:
             "released": job.released,
             "unique": job.unique,
             "result": job.result,
+            "progress": job.progress,
+            "log": job.log,
+            "checkpoint": job.checkpoint,
             "durability": self.queues[job.queue].durability,
             **({"ready_at_ms": job.ready_at_ms} if job.unfinished else {}),
             **({"reason": job.reason} if job.state == DEAD else {}),

@@ -25,6 +25,9 @@ SECTIONS = {
         "enqueue": Entry("tenure.cli.enqueue:enqueue", "Enqueue one job, or many from NDJSON."),
         "job": Entry("tenure.cli.job:job", "Look at jobs, wait for them, cancel them."),
     },
+    "Workers": {
+        "workers": Entry("tenure.cli.workers:workers", "Who works here: look, quiet, stop."),
+    },
     "Queues": {
         "queue": Entry("tenure.cli.queue:queue", "List, create, set, pause, purge, delete queues."),
         "dlq": Entry("tenure.cli.dlq:dlq", "Dead jobs: inspect, group, replay, purge."),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenure.errors import PayloadError
+from tenure.fleet import WorkerInfo
 from tenure.info import AttemptRecord, Chore, DeadGroup, JobInfo, QueueInfo
 
 NESTED_MAX = 100
@@ -67,6 +68,9 @@ def job_fields(job: JobInfo) -> dict[str, Any]:
         "reason": job.reason,
         "durability": job.durability,
         "result": None,
+        "progress": None if job.progress is None else dict(job.progress._asdict()),
+        "log": list(job.log),
+        "checkpoint": plain(job.checkpoint),
         "history": [attempt_fields(past) for past in job.history],
     }
     try:
@@ -95,6 +99,13 @@ def _body_fields(job: JobInfo) -> dict[str, Any]:
 def attempt_fields(past: AttemptRecord) -> dict[str, Any]:
     """One attempt of a job's history."""
     return dict(past._asdict())
+
+
+def worker_fields(worker: WorkerInfo) -> dict[str, Any]:
+    """A worker: all that it told, its jobs by name."""
+    shown = {name: plain(value) for name, value in worker.wire.items() if name != "worker"}
+    jobs = [dict(job._asdict()) for job in worker.jobs]
+    return {"worker": worker.id, **shown, "jobs": jobs}
 
 
 def queue_fields(queue: QueueInfo) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from tenure.cli.fields import job_fields
-from tenure.cli.human import NOTHING, ago, count, duration, many, moment, safe_lines
+from tenure.cli.human import NOTHING, ago, count, duration, many, moment, safe_lines, size
 from tenure.cli.render import Cells, Column, note, pairs, put, state, styled, table, to_json
 from tenure.cli.session import Session
 from tenure.cli.settings import MEMORY_NOTE
 from tenure.errors import PayloadError
-from tenure.info import AttemptRecord, JobInfo, JobPage
+from tenure.info import AttemptRecord, JobInfo, JobPage, Progress
 from tenure_protocol.ids import decode_id
 from tenure_protocol.limits import PAGE_ITEMS_MAX
 
@@ -178,6 +178,11 @@ def draw_job(screen: Console, job: JobInfo, *, traceback: bool) -> None:
     head = styled(f"{job.id}  {task_of(job)}  ", "bold")
     put(screen, head.append(state(job.state)).append(f" {_why(job)}".rstrip()))
     put(screen, pairs(_facts(job, now_ms)))
+    if job.log:
+        put(screen, styled("Log (its last lines)", "bold"))
+        for line in job.log:
+            for text in safe_lines(line):
+                put(screen, styled(f"  {text}"))
     if job.history:
         put(screen, styled("History (newest first)", "bold"))
         for past in reversed(job.history):
@@ -209,6 +214,10 @@ def _facts(job: JobInfo, now_ms: int) -> Iterator[tuple[str, str]]:
         + (f", {count(job.released)} given back" if job.released else ""),
     )
     yield "Lease", duration(job.lease_ms)
+    if job.progress is not None:
+        yield "Progress", _progress_text(job.progress, now_ms)
+    if job.checkpoint is not None:
+        yield "Checkpoint", size(len(job.checkpoint))
     if job.expires_at_ms is not None:
         yield "Expires", f"{moment(job.expires_at_ms)} ({ago(job.expires_at_ms, now_ms)})"
     if job.unique is not None:
@@ -223,6 +232,16 @@ def _facts(job: JobInfo, now_ms: int) -> Iterator[tuple[str, str]]:
         yield "Result", to_json(fields["result"])
 
 
+def _progress_text(progress: Progress, now_ms: int) -> str:
+    n, total, message, at_ms = progress
+    text = f"{n:,}"
+    if total is not None:
+        text += f" of {total:,}" + (f" ({n / total:.0%})" if total > 0 else "")
+    if message:
+        text += f": {message}"
+    return f"{text} ({ago(at_ms, now_ms)})"
+
+
 def _draw_attempt(screen: Console, past: AttemptRecord, *, traceback: bool) -> None:
     took = duration(past.ended_at_ms - past.started_at_ms)
     line = f"  {past.attempt:>3}  {moment(past.started_at_ms)}  {took:>7}  {past.outcome}"
@@ -232,6 +251,8 @@ def _draw_attempt(screen: Console, past: AttemptRecord, *, traceback: bool) -> N
     if past.error_type:
         message = " ".join(safe_lines(past.message or ""))
         put(screen, styled(f"       {past.error_type}: {message}", "red"))
+    elif past.message:
+        put(screen, styled(f"       {' '.join(safe_lines(past.message))}"))
     if traceback and past.traceback:
         for text in safe_lines(past.traceback):
             put(screen, styled(f"       {text}", "bright_black"))

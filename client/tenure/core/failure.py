@@ -11,8 +11,10 @@ from tenure_protocol.limits import (
     TRACEBACK_CHARS_MAX,
 )
 
-FailureKind = Literal["failed", "timeout"]
-"""Why an attempt failed: by itself, or because it took too long."""
+FailureKind = Literal["failed", "timeout", "crashed"]
+"""Why an attempt failed: by itself, because it took too long, or because its process died."""
+
+_KINDS = ("failed", "timeout", "crashed")
 
 
 class FailOptions(TypedDict, total=False):
@@ -32,8 +34,8 @@ def failure_map(
     error: BaseException | str, *, dead: bool, kind: str, traceback: str | None
 ) -> dict[str, Any]:
     """The map of a fail item, without the pause."""
-    if kind not in ("failed", "timeout"):
-        raise ValueError(f"kind must be 'failed' or 'timeout', not {kind!r}")
+    if kind not in _KINDS:
+        raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}")
     if isinstance(error, str):
         error_type, message = ERROR_TYPE_OF_TEXT, error
     elif isinstance(error, BaseException):
@@ -42,9 +44,9 @@ def failure_map(
     else:
         raise TypeError(f"error must be an exception or a text, not {type(error).__name__}")
     return {
-        "error_type": _clean(error_type[:ERROR_TYPE_CHARS_MAX]),
-        "message": _clean(message[:ERROR_MESSAGE_CHARS_MAX]),
-        "traceback": _clean((traceback or "")[-TRACEBACK_CHARS_MAX:]),
+        "error_type": clean_text(error_type[:ERROR_TYPE_CHARS_MAX]),
+        "message": clean_text(message[:ERROR_MESSAGE_CHARS_MAX]),
+        "traceback": clean_text((traceback or "")[-TRACEBACK_CHARS_MAX:]),
         "dead": dead,
         "kind": kind,
     }
@@ -76,6 +78,6 @@ def _traceback(error: BaseException) -> str:
         return f"(the traceback cannot be shown: {type(trouble).__name__})"
 
 
-def _clean(text: str) -> str:
-    # Lone surrogates (file names that are not UTF-8) have no place in msgpack text.
+def clean_text(text: str) -> str:
+    """`text` as msgpack can carry it: lone surrogates (of file names, say) as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()

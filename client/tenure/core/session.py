@@ -56,6 +56,8 @@ class Session:
         """The broker of the last open connection."""
         self.draining = False
         """Whether the broker said that it is stopping."""
+        self.on_notice: Callable[[str, dict[str, Any]], None] | None = None
+        """Called with the kind and the details of every notice, inside `receive`."""
         self.dead: str | None = None
         """Why the connection has to be given up, found out by `tick`."""
         self.address = ""
@@ -272,8 +274,10 @@ class Session:
 
     def _unusual(self, request_id: int, status: int, content: Any, now_ms: int) -> None:
         match request_id, status, content:
-            case 0, 2, [str(kind), dict(), *_]:
+            case 0, 2, [str(kind), dict(details), *_]:
                 self.draining = self.draining or kind == "draining"
+                if self.on_notice is not None:
+                    self.on_notice(kind, details)
             case ((0 | 1), 1, _) if request_id == 0 or self.state == "greeting":
                 raise error_from_wire(content)
             case 1, 0, dict() if self.state == "greeting":

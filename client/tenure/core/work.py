@@ -1,4 +1,4 @@
-"""The life of a job as commands: reserve, ack, fail, release, extend, wait, get, cancel."""
+"""The life of a job as commands: reserve, ack, fail, release, extend, note, wait, get, cancel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 from tenure.codecs import encode_result
 from tenure.core.bodies import Encoding
 from tenure.core.command import Command
-from tenure.core.failure import failure_map
+from tenure.core.failure import clean_text, failure_map
 from tenure.info import JobInfo, job_info
 from tenure.jobs import Lease, LeasedJob, Outcome
 from tenure.options import lease_to_ms, wait_to_ms
@@ -16,7 +16,14 @@ from tenure.packing import pack
 from tenure_protocol.durations import Duration, duration_ms
 from tenure_protocol.errors import error_from_wire
 from tenure_protocol.ids import decode_id
-from tenure_protocol.limits import JOBS_PER_REQUEST_MAX, QUEUES_PER_RESERVE_MAX
+from tenure_protocol.limits import (
+    ERROR_MESSAGE_CHARS_MAX,
+    JOBS_PER_REQUEST_MAX,
+    LOG_LINE_CHARS_MAX,
+    LOG_LINES_KEPT,
+    PROGRESS_MESSAGE_CHARS_MAX,
+    QUEUES_PER_RESERVE_MAX,
+)
 from tenure_protocol.names import check_queue_name
 
 Queues = str | Sequence[str] | Mapping[str, int]
@@ -48,13 +55,32 @@ def reserve(
 
     def read(rows: Any) -> list[LeasedJob]:
         now_ms = wall_ms()
-        for row in rows:
-            if len(row) < _ROW_ITEMS:
-                raise ValueError("a job of a reserve has eight parts")
-        return [LeasedJob(row, now_ms) for row in rows]
+        return [LeasedJob(row, now_ms) for row in _read_rows(rows)]
 
     late = None if auto_ack else _give_back
     return Command("reserve", args, read, repeat=not auto_ack, wait_ms=wait_ms, late=late)
+
+
+def reserve_rows(names: Queues, max_jobs: int, wait_ms: int) -> Command[list[list[Any]]]:
+    """Lease up to `max_jobs` jobs, as the rows that travel: for workers.
+
+    Not sent again when the connection broke after it had left: a worker first says which
+    leases it knows of (`fleet.keep`). A reply that comes too late is given back.
+    """
+    queues = _queues(names)
+    _check_count(max_jobs, "max_jobs")
+
+    def args(left_ms: int) -> bytes:
+        return pack([queues, max_jobs, left_ms])
+
+    return Command("reserve", args, _read_rows, wait_ms=wait_ms, late=_give_back)
+
+
+def _read_rows(rows: Any) -> list[list[Any]]:
+    for row in rows:
+        if len(row) < _ROW_ITEMS:
+            raise ValueError("a job of a reserve has eight parts")
+    return list(rows)
 
 
 def _queues(queues: Queues) -> list[Any]:
@@ -121,6 +147,21 @@ def _settle(op: str, items: list[Any]) -> Command[list[Outcome]]:
     return Command(op, pack([items]), lambda result: read_outcomes(result, count), repeat=True)
 
 
+def settle_raw(op: str, items: list[list[Any]]) -> Command[list[Any]]:
+    """An operation on leases (ack, fail, release, extend, note) with items and outcomes raw.
+
+    For workers, which carry what their children made without looking into it. Safe to repeat.
+    """
+    count = len(items)
+
+    def read(result: Any) -> list[Any]:
+        if len(result) != count:
+            raise ValueError(f"the broker answered {count} items with {len(result)} outcomes")
+        return list(result)
+
+    return Command(op, pack([items]), read, repeat=True)
+
+
 def ack(
     jobs: Lease | Iterable[Lease],
     result: object,
@@ -159,9 +200,14 @@ def fail(
     return _settle("fail", [[*lease_key(lease), told] for lease in leases_of(jobs)])
 
 
-def release(jobs: Lease | Iterable[Lease], delay: Duration | None) -> Command[list[Outcome]]:
-    """Given back unharmed."""
-    rest = [] if delay is None else [duration_ms(delay, "delay")]
+def release(
+    jobs: Lease | Iterable[Lease], delay: Duration | None, reason: str | None
+) -> Command[list[Outcome]]:
+    """Given back unharmed; `reason` is for the history."""
+    delay_ms = None if delay is None else duration_ms(delay, "delay")
+    rest: list[Any] = [] if delay_ms is None else [delay_ms]
+    if reason is not None:
+        rest = [delay_ms, clean_text(reason[:ERROR_MESSAGE_CHARS_MAX])]
     return _settle("release", [[*lease_key(lease), *rest] for lease in leases_of(jobs)])
 
 
@@ -184,6 +230,32 @@ def extend(
 
     command.read = read
     return command
+
+
+Progress = tuple[float, float | None, str | None] | tuple[float, float | None] | tuple[float]
+"""How far a job is: so many, of how many if that is known, and what it does just now."""
+
+
+def note(
+    job: Lease, *, checkpoint: bytes | None, progress: Progress | None, log: Iterable[str]
+) -> Command[list[Outcome]]:
+    """What a running job wants known: its checkpoint, its progress, lines of its log."""
+    told: dict[str, Any] = {}
+    if checkpoint is not None:
+        if not isinstance(checkpoint, bytes):
+            raise TypeError(f"checkpoint must be bytes, not {type(checkpoint).__name__}")
+        told["checkpoint"] = checkpoint
+    if progress is not None:
+        padded: list[Any] = [*progress, None, None]
+        n, total, message = padded[:3]
+        text = None if message is None else clean_text(message[:PROGRESS_MESSAGE_CHARS_MAX])
+        told["progress"] = [n, total, text]
+    if isinstance(log, str):
+        raise TypeError("log must be several lines, not one text: write [line]")
+    lines = [clean_text(line[:LOG_LINE_CHARS_MAX]) for line in log][-LOG_LINES_KEPT:]
+    if lines:
+        told["log"] = lines
+    return _settle("note", [[*lease_key(job), told]])
 
 
 _DONE = Outcome(ok=True)

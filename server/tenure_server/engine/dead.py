@@ -8,6 +8,7 @@ from tenure_protocol.errors import BadRequest, BrokerError, JobNotFound
 from tenure_protocol.limits import PAGE_ITEMS_MAX, TIME_MS_MAX
 from tenure_server.engine import chores
 from tenure_server.engine.core import Core
+from tenure_server.engine.ending import forget
 from tenure_server.engine.fields import (
     args_map,
     flag,
@@ -26,6 +27,7 @@ from tenure_server.engine.types import Session
 from tenure_storage.keys import ended_key, unique_key
 from tenure_storage.layout import (
     HAS_DUE,
+    HAS_NOTES,
     HAS_UNIQUE,
     IN_DEAD,
     Damaged,
@@ -36,7 +38,7 @@ from tenure_storage.layout import (
     sealed,
     unpack_record,
 )
-from tenure_storage.store import DEAD, STATES, UNIQUE
+from tenure_storage.store import DEAD, UNIQUE
 
 SCAN_ROWS_MAX = 2_000
 """The most dead jobs one page looks at."""
@@ -130,7 +132,7 @@ def page(
             after = key
             entry = opened_entry(core, DEAD, key, row, queue)
             if entry is not None and wanted.matches(entry, core.now.wall_ms):
-                jobs.append(show_ended(core, queue, entry, body))
+                jobs.append(show_ended(core, queue, entry, body, full=False))
                 size += len(row)
                 if len(jobs) >= limit or size >= core.limits.reply_bytes_max:
                     return {"jobs": jobs, "cursor": after}
@@ -269,7 +271,7 @@ def replay_one(core: Core, queue: Queue, key: bytes, entry: dict[str, Any]) -> N
         entry["id"],
         None,
         record,
-        state._replace(failures=0, timeouts=0, lost=0, released=0, flags=0),
+        state._replace(failures=0, timeouts=0, lost=0, released=0, flags=state.flags & HAS_NOTES),
         priority=entry["priority"],
         ready_at_ms=core.now.wall_ms,
         retrying=False,
@@ -291,5 +293,5 @@ def _take_unique(core: Core, queue: Queue, job: bytes, name: str) -> None:
 def purge_one(core: Core, queue: Queue, key: bytes, entry: dict[str, Any]) -> None:
     """A dead job goes for good."""
     queue.space.put(DEAD, key, None)
-    queue.space.put(STATES, entry["id"], None)
+    forget(queue.space, entry)
     core.tally(queue, DEAD_TALLY, -1)

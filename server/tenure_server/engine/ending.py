@@ -15,9 +15,20 @@ from tenure_server.engine.finding import Live, known, put_state, show_ended
 from tenure_server.engine.queues import CANCELLED, EXPIRED, SUCCEEDED
 from tenure_server.engine.queues import DEAD as DEAD_TALLY
 from tenure_server.engine.space import Space
-from tenure_storage.keys import due_key, ended_key, finished_key, priority_of, unique_key
+from tenure_storage.keys import (
+    CHECKPOINT,
+    NOTED,
+    due_key,
+    ended_key,
+    finished_key,
+    note_key,
+    priority_of,
+    unique_key,
+)
 from tenure_storage.layout import (
     HAS_DUE,
+    HAS_NOTES,
+    HAS_STATE,
     HAS_UNIQUE,
     IN_DEAD,
     IN_FINISHED,
@@ -28,11 +39,12 @@ from tenure_storage.layout import (
     extras_of,
     pack_record,
     pack_state,
+    parse_state,
     sealed_map,
     unpack_history,
     unpack_record,
 )
-from tenure_storage.store import DEAD, DUE, FINISHED, JOBS, STATES, UNIQUE
+from tenure_storage.store import DEAD, DUE, FINISHED, JOBS, NOTES, STATES, UNIQUE
 
 TALLIES = {"succeeded": SUCCEEDED, "cancelled": CANCELLED, "expired": EXPIRED, "dead": DEAD_TALLY}
 """Which count of a queue's tally a kept job is in, by how it ended."""
@@ -49,6 +61,29 @@ def clear(space: Space, queue_number: int, job_id: bytes, place: bytes, record: 
         row = space.read(UNIQUE, key)
         if row is not None and row[4:] == job_id:
             space.put(UNIQUE, key, None)
+
+
+def drop_notes(space: Space, job_id: bytes) -> None:
+    """What a job noted goes."""
+    for kind in (NOTED, CHECKPOINT):
+        space.put(NOTES, note_key(job_id, kind), None)
+
+
+def forget(space: Space, entry: dict[str, Any]) -> None:
+    """What a kept job has beside its entry goes."""
+    space.put(STATES, entry["id"], None)
+    state = entry["state"]
+    if state and parse_state(state).flags & HAS_NOTES:
+        drop_notes(space, entry["id"])
+
+
+def _drop_notes_unless(kept: bool, live: Live, record: Record, state: StateRow) -> None:
+    # A job that must have a state row and has none lost it to damage: nobody will come back
+    # for its notes.
+    has_notes = bool(state.flags & HAS_NOTES)
+    lost_sight = live.state is None and bool(record.flags & HAS_STATE)
+    if (has_notes and not kept) or (lost_sight and not has_notes):
+        drop_notes(live.queue.space, live.id)
 
 
 def finish(
@@ -79,6 +114,7 @@ def finish(
         put_state(queue.space, live.id, state._replace(where=IN_FINISHED, place=key))
         core.tally(queue, TALLIES[end], 1)
     core.wake_waits(live.id, lambda: show_ended(core, queue, entry))
+    _drop_notes_unless(keep_ms > 0, live, record, state)
 
 
 def bury(core: Core, live: Live, state: StateRow, reason: str) -> None:
@@ -101,6 +137,7 @@ def bury(core: Core, live: Live, state: StateRow, reason: str) -> None:
     put_state(queue.space, live.id, state._replace(where=IN_DEAD, place=key))
     core.tally(queue, DEAD_TALLY, 1)
     core.wake_waits(live.id, lambda: show_ended(core, queue, entry))
+    _drop_notes_unless(True, live, record, state)
 
 
 def _entry(live: Live, record: Record, state: StateRow, reason: str | None) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from tenure_server.engine.leases import Lease
 from tenure_server.engine.queues import Queue
 from tenure_server.engine.space import Space
 from tenure_server.engine.views import NO_STATE, job_info, waiting_state
-from tenure_storage.keys import priority_of, ready_at_of
+from tenure_storage.keys import CHECKPOINT, NOTED, note_key, priority_of, ready_at_of
 from tenure_storage.layout import (
+    HAS_NOTES,
     HAS_STATE,
     IN_DEAD,
     IN_FINISHED,
@@ -30,7 +31,7 @@ from tenure_storage.layout import (
     unpack_record,
     unpack_state,
 )
-from tenure_storage.store import DEAD, FINISHED, JOBS, STATES
+from tenure_storage.store import DEAD, FINISHED, JOBS, NOTES, STATES
 
 
 class Live(NamedTuple):
@@ -58,6 +59,23 @@ def known(state: StateRow | None) -> StateRow:
 def put_state(space: Space, job_id: bytes, state: StateRow) -> None:
     """Remembers `state` of a job."""
     space.put(STATES, job_id, pack_state(job_id, state))
+
+
+def noted(space: Space, job_id: bytes, kind: int) -> Any:
+    """A note of a job: its progress and log, or its checkpoint; None if it has none."""
+    key = note_key(job_id, kind)
+    row = space.read(NOTES, key)
+    return None if row is None else opened_map(key, row)
+
+
+def _notes(space: Space, job_id: bytes, state: StateRow | None, full: bool) -> dict[str, Any]:
+    """What a job's info shows of its notes; in a listing (not `full`) the progress alone."""
+    if state is None or not state.flags & HAS_NOTES:
+        return {}
+    notes: dict[str, Any] = noted(space, job_id, NOTED) or {}
+    if not full:
+        return {"progress": notes.get("progress")}
+    return {**notes, "checkpoint": noted(space, job_id, CHECKPOINT)}
 
 
 def read_job(core: Core, place: bytes) -> bytes | None:
@@ -119,8 +137,8 @@ def show(core: Core, job_id: bytes) -> dict[str, object]:
     )
 
 
-def show_live(core: Core, live: Live, body: bool = True) -> dict[str, object]:
-    """The info of an unfinished job."""
+def show_live(core: Core, live: Live, body: bool = True, full: bool = True) -> dict[str, object]:
+    """The info of an unfinished job; without log and checkpoint if not `full`."""
     record = unpack_record(live.row)
     ready_at_ms = ready_at_of(live.place)
     shown = "leased" if live.lease else waiting_state(record.flags, ready_at_ms, core.now)
@@ -135,13 +153,14 @@ def show_live(core: Core, live: Live, body: bool = True) -> dict[str, object]:
         lease=live.lease,
         now=core.now,
         body=body,
+        notes=_notes(live.queue.space, live.id, live.state, full),
     )
 
 
 def show_ended(
-    core: Core, queue: Queue, entry: dict[str, Any], body: bool = True
+    core: Core, queue: Queue, entry: dict[str, Any], body: bool = True, full: bool = True
 ) -> dict[str, object]:
-    """The info of a dead or finished job, from its entry."""
+    """The info of a dead or finished job, from its entry; see `show_live`."""
     row_of_state = entry["state"]
     state = parse_state(row_of_state) if row_of_state else None
     return job_info(
@@ -158,4 +177,5 @@ def show_ended(
         ended_at_ms=entry.get("died_at_ms") or entry.get("ended_at_ms"),
         reason=entry.get("reason"),
         body=body,
+        notes=_notes(queue.space, entry["id"], state, full),
     )

@@ -136,7 +136,7 @@ def _peek_waiting(
             shown = waiting_state(row[4], ready_at_of(key), core.now)
             if key in queue.space.leases.places or shown != state or not intact(key, row):
                 continue
-            jobs.append(show_live(core, _live(queue, key, row), body))
+            jobs.append(show_live(core, _live(queue, key, row), body, full=False))
             size += len(row)
             if len(jobs) >= limit or size >= core.limits.reply_bytes_max:
                 return {"jobs": jobs, "cursor": after}
@@ -171,7 +171,7 @@ def _peek_leased(
             continue
         live = find_live(core, lease.id)
         if live is not None:
-            jobs.append(show_live(core, live, body))
+            jobs.append(show_live(core, live, body, full=False))
             size += lease.size
         if len(jobs) >= limit or size >= core.limits.reply_bytes_max:
             stop = slot + 1
@@ -199,7 +199,7 @@ def _peek_finished(
             entry: Any = dead.opened_entry(core, FINISHED, key, row, queue)
             if entry is None or entry["end"] != state:
                 continue
-            jobs.append(show_ended(core, queue, entry, body))
+            jobs.append(show_ended(core, queue, entry, body, full=False))
             size += len(row)
             if len(jobs) >= limit or size >= core.limits.reply_bytes_max:
                 return {"jobs": jobs, "cursor": after}

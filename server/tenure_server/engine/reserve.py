@@ -13,6 +13,7 @@ from tenure_protocol.errors import BadRequest, Draining, TooManyLeases
 from tenure_protocol.names import check_queue_name
 from tenure_server.engine import lanes
 from tenure_server.engine.core import Core
+from tenure_server.engine.delivery import Delivery, PlainDelivery, past_of
 from tenure_server.engine.ending import finish, may_expire
 from tenure_server.engine.fields import args_list, flag, item, items, whole, whole_or
 from tenure_server.engine.finding import Live, known, state_of
@@ -36,9 +37,6 @@ from tenure_storage.store import JOBS, LEASES
 
 TURNS_MAX = 1_024
 """Of how many queues a session's turns are remembered."""
-
-Delivery = tuple[bytes, int, str, int, int, bytes, int, int]
-"""A job as it is delivered: id, attempt, queue, lease_ms, enqueued_at_ms, body, max_attempts, used."""
 
 WEIGHT_MAX = 1_000
 """The largest weight of a queue."""
@@ -168,7 +166,7 @@ def _collect_from(
         while len(out) < most and size < room and lane.waiting:
             asked = min(most - len(out), 1 + (room - size) // (HEAD_BYTES + 64))
             taken = _take(core, queue, lane, asked, room - size, fresh)
-            size += _lease_all(core, wanted, queue, lane, taken, out)
+            size += _lease_all(core, wanted, queue, lane, taken, out, room - size, fresh)
             if not taken or fresh:
                 break
     return size
@@ -217,20 +215,29 @@ def _lease_all(
     lane: Lane,
     taken: list[tuple[bytes, bytes]],
     out: list[Delivery],
+    room: int,
+    fresh: bool,
 ) -> int:
-    """Leases what was taken from a lane; the size of it in bytes."""
+    """Leases what was taken from a lane, and fits into `room` with its past; its size in bytes."""
     if not taken:
         return 0
     space, now = queue.space, core.now
     lanes.mature(space, lane, now.wall_ms, space.leases.places)
     before = len(out)
     rest = taken if wanted.auto_ack else _lease_plain(core, wanted, queue, lane, taken, out)
-    for key, row in rest:
-        _lease_special(core, wanted, queue, lane, key, row, out)
+    size = sum(len(row) for _, row in taken)
+    for index, (key, row) in enumerate(rest):
+        if size > room and len(out) > before:
+            # Checkpoints came on top of what was taken; a reply must fit into a frame.
+            if not fresh:
+                for later, its_row in reversed(rest[index:]):
+                    lanes.admit_front(space, lane, later, its_row)
+            break
+        size += _lease_special(core, wanted, queue, lane, key, row, out)
     leased = len(out) - before
     queue.totals.leased += leased
     queue.leased_rate.add(leased, now.mono_ms)
-    return sum(len(row) for _, row in taken)
+    return size
 
 
 def _lease_plain(
@@ -293,8 +300,11 @@ def _lease_special(
     key: bytes,
     row: bytes,
     out: list[Delivery],
-) -> None:
-    """Leases (or gives away, or expires) one job that may have a past or options."""
+) -> int:
+    """Leases (or gives away, or expires) one job that may have a past or options.
+
+    How many bytes its past adds to the reply.
+    """
     space = queue.space
     record = unpack_record(row)
     job_id = record.id or key
@@ -302,17 +312,21 @@ def _lease_special(
     live = Live(queue, job_id, key, row, state, None)
     if record.expires_at_ms and may_expire(live, core.now.wall_ms):
         expire(core, live)
-        return
+        return 0
     lanes.count(space, lane, key, -1, len(row), bool(record.flags & RETRYING))
+    # Before it is given away, and its notes with it.
+    extra, extra_bytes = past_of(space, live)
     if wanted.auto_ack:
-        out.append(_give_away(core, live, record, known(state)))
+        plain = _give_away(core, live, record, known(state))
     else:
-        out.append(_lease(core, wanted, live, record, state))
+        plain = _lease(core, wanted, live, record, state)
+    out.append((*plain, extra) if extra else plain)
+    return extra_bytes
 
 
 def _lease(
     core: Core, wanted: Reserve, live: Live, record: Record, state: StateRow | None
-) -> Delivery:
+) -> PlainDelivery:
     queue, now, session = live.queue, core.now, wanted.session
     leases, settings = queue.space.leases, queue.settings
     lease_ms = wanted.lease_ms or record.lease_ms or settings.lease_ms
@@ -347,7 +361,7 @@ def _lease(
     )
 
 
-def _give_away(core: Core, live: Live, record: Record, state: StateRow) -> Delivery:
+def _give_away(core: Core, live: Live, record: Record, state: StateRow) -> PlainDelivery:
     """At most once: the job has succeeded when it leaves."""
     queue = live.queue
     attempt = state.attempt + 1

@@ -6,6 +6,7 @@ import heapq
 
 from tenure_server.engine import lanes
 from tenure_server.engine.core import Core
+from tenure_server.engine.delivery import delivered_bytes
 from tenure_server.engine.queues import Queue
 from tenure_server.engine.reserve import all_volatile, collect
 from tenure_server.engine.waiting import close
@@ -41,7 +42,7 @@ def _serve(core: Core, name: str, room: int) -> int:
                 break
             close(core, wanted)
             core.reply(wanted.session, wanted.request_id, got, all_volatile(core, wanted))
-            room -= sum(len(body) for _, _, _, _, _, body, _, _ in got)
+            room -= sum(map(delivered_bytes, got))
             if room <= 0:
                 core.hot[name] = None
                 return room

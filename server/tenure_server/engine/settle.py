@@ -1,8 +1,8 @@
-"""Settling a lease: ack, fail, release, extend; and the lease that runs out.
+"""Settling a lease: fail, release, extend; and the lease that runs out.
 
 (job id, attempt) is the fencing token: whoever does not hold the current one is refused
-with LEASE_LOST and changes nothing. Only a failure, a timeout or a lost lease uses up an
-attempt.
+with LEASE_LOST and changes nothing. Only a failure, a timeout, a crash or a lost lease uses
+up an attempt; a crash is a lost lease that was told of.
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ from tenure_storage.layout import CANCEL_ASKED, StateRow, extras_of, unpack_reco
 REPEATED: list[object] = [0, {"repeated": True}]
 """The outcome of a request that was carried out before."""
 
+UNREMEMBERED = frozenset({"extend", "note"})
+"""Operations of which a lease that was settled is no proof that they had been done before."""
+
+KINDS = ("failed", "timeout", "crashed")
+"""How an attempt can fail."""
+
 ItemOp = Callable[[Core, Lease, list[object]], object]
 
 
@@ -51,7 +57,7 @@ def each(core: Core, op: str, raw: object, one: ItemOp) -> list[object]:
             lease = space.leases.by_id.get(job_id)
             if lease is not None and lease.attempt == attempt:
                 outcomes.append(one(core, lease, entry))
-            elif op != "extend" and core.was_settled(job_id, attempt):
+            elif op not in UNREMEMBERED and core.was_settled(job_id, attempt):
                 outcomes.append(REPEATED)
             else:
                 raise _lost(lease, job_id, attempt)
@@ -92,14 +98,14 @@ def fail(core: Core, _session: Session, _request_id: int, raw: object) -> object
 def _fail(core: Core, lease: Lease, entry: list[object]) -> object:
     given = args_map("fail", item(entry, 2))
     kind = given.get("kind") or "failed"
-    if kind not in ("failed", "timeout"):
-        raise BadRequest("kind must be 'failed' or 'timeout'")
+    if kind not in KINDS:
+        raise BadRequest(f"kind must be one of {', '.join(KINDS)}")
     retry_in = given.get("retry_in_ms")
     if retry_in is not None:
         whole(retry_in, "retry_in_ms", 0, DELAY_MS_MAX)
     asked_dead = flag(given.get("dead"), "dead", False)
-    error_type = _cut(given.get("error_type"), "error_type", limits.ERROR_TYPE_CHARS_MAX)
-    message = _cut(given.get("message"), "message", limits.ERROR_MESSAGE_CHARS_MAX)
+    error_type = cut(given.get("error_type"), "error_type", limits.ERROR_TYPE_CHARS_MAX)
+    message = cut(given.get("message"), "message", limits.ERROR_MESSAGE_CHARS_MAX)
     traceback = _tail(given.get("traceback"))
     live = taken(core, lease)
     state = with_attempt(core, known(live.state), lease, str(kind), error_type, message, traceback)
@@ -107,6 +113,9 @@ def _fail(core: Core, lease: Lease, entry: list[object]) -> object:
     if kind == "timeout":
         state = state._replace(timeouts=state.timeouts + 1)
         queue.totals.timeouts += 1
+    elif kind == "crashed":
+        state = state._replace(lost=state.lost + 1)
+        queue.totals.lost += 1
     else:
         state = state._replace(failures=state.failures + 1)
         queue.totals.failed += 1
@@ -120,15 +129,18 @@ def _fail(core: Core, lease: Lease, entry: list[object]) -> object:
         bury(core, live, state, reason)
         return [0, {"state": "dead", "ready_at_ms": None, "reason": reason}]
     assert retry_in is None or isinstance(retry_in, int)
-    return [0, _retry(core, live, state, retry_in)]
+    return [0, _retry(core, live, state, retry_in, kind == "crashed")]
 
 
-def _retry(core: Core, live: Live, state: StateRow, retry_in: int | None) -> dict[str, object]:
+def _retry(
+    core: Core, live: Live, state: StateRow, retry_in: int | None, crashed: bool
+) -> dict[str, object]:
     queue, record = live.queue, unpack_record(live.row)
     if retry_in is None:
         own = extras_of(record).get("retry")
         policy = policy_from_wire(own) if own is not None else queue.settings.retry
-        retry_in = delay_ms(policy, max(1, state.failures + state.timeouts), core.random())
+        used = state.failures + state.timeouts + (state.lost if crashed else 0)
+        retry_in = delay_ms(policy, max(1, used), core.random())
     place = move(
         core,
         queue,
@@ -160,7 +172,8 @@ def _end_cancelled(core: Core, live: Live, state: StateRow) -> dict[str, object]
     return {"state": "cancelled", "ready_at_ms": None, "reason": "cancelled"}
 
 
-def _cut(value: object, name: str, most: int) -> str:
+def cut(value: object, name: str, most: int) -> str:
+    """A text, of which the first `most` characters are kept; nil is none."""
     return "" if value is None else text(value, name)[:most]
 
 
@@ -176,7 +189,7 @@ def _tail(value: object) -> str:
 
 
 def release(core: Core, _session: Session, _request_id: int, raw: object) -> object:
-    """[[id, attempt, delay_ms?], ...] -> outcomes: given back unharmed, no attempt used."""
+    """[[id, attempt, delay_ms?, reason?], ...] -> outcomes: given back, no attempt used."""
     return each(core, "release", raw, _release)
 
 
@@ -185,15 +198,16 @@ def _release(core: Core, lease: Lease, entry: list[object]) -> object:
     if delay is not None:
         whole(delay, "delay_ms", 0, DELAY_MS_MAX)
     assert delay is None or isinstance(delay, int)
-    release_lease(core, lease, delay or 0)
+    reason = cut(item(entry, 3), "reason", limits.ERROR_MESSAGE_CHARS_MAX)
+    release_lease(core, lease, delay or 0, reason)
     core.remember_settled(lease.id, lease.attempt)
     return 0
 
 
-def release_lease(core: Core, lease: Lease, delay: int = 0) -> None:
-    """Gives a job back; with a delay (ms) it moves to that time."""
+def release_lease(core: Core, lease: Lease, delay: int = 0, reason: str = "") -> None:
+    """Gives a job back; with a delay (ms) it moves to that time. `reason` is for its history."""
     live = taken(core, lease)
-    state = with_attempt(core, known(live.state), lease, "released")
+    state = with_attempt(core, known(live.state), lease, "released", message=reason)
     state = state._replace(released=state.released + 1)
     end_lease(core, lease)
     lease.queue.totals.released += 1
@@ -216,9 +230,18 @@ def release_lease(core: Core, lease: Lease, delay: int = 0) -> None:
 
 
 def goodbye(core: Core, session: Session, _request_id: int, raw: object) -> object:
-    """goodbye [keep] -> {released}: the session's leases but `keep` are given back at once."""
-    args = args_list("goodbye", raw)
-    keep: set[tuple[bytes, int]] = set()
+    """goodbye [keep] -> {released}: as `keep`; the shell then closes the connection."""
+    return _give_back(core, session, "goodbye", raw)
+
+
+def keep(core: Core, session: Session, _request_id: int, raw: object) -> object:
+    """keep [keep] -> {released}: the session's leases but `keep` are given back at once."""
+    return _give_back(core, session, "keep", raw)
+
+
+def _give_back(core: Core, session: Session, op: str, raw: object) -> dict[str, object]:
+    args = args_list(op, raw)
+    kept: set[tuple[bytes, int]] = set()
     listed = item(args, 0)
     if listed is not None:
         if type(listed) is not list:
@@ -226,13 +249,13 @@ def goodbye(core: Core, session: Session, _request_id: int, raw: object) -> obje
         for entry in listed:
             match entry:
                 case [bytes(job_id), int(attempt), *_]:
-                    keep.add((job_id, attempt))
+                    kept.add((job_id, attempt))
                 case _:
                     raise BadRequest("keep must be an array of [id, attempt], or nil")
     released = 0
     for space in (core.disk, core.memory):
         for lease in space.leases.of_session(session.id):
-            if (lease.id, lease.attempt) not in keep:
+            if (lease.id, lease.attempt) not in kept:
                 try:
                     release_lease(core, lease)
                     released += 1

@@ -9,14 +9,21 @@ from tenure_protocol.errors import BrokerError
 from tenure_server.engine import chores, dead
 from tenure_server.engine.chores import Chore
 from tenure_server.engine.core import Core
-from tenure_server.engine.ending import TALLIES, clear, may_expire
+from tenure_server.engine.ending import TALLIES, clear, drop_notes, forget, may_expire
 from tenure_server.engine.finding import find_live, state_of
 from tenure_server.engine.jobs import expire
 from tenure_server.engine.queues import Queue
 from tenure_server.engine.space import Space
 from tenure_storage.keys import due_key, ended_key
-from tenure_storage.layout import Damaged, intact, opened_map, unpack_producer, unpack_record
-from tenure_storage.store import DEAD, DUE, FINISHED, JOBS, PRODUCERS, STATES
+from tenure_storage.layout import (
+    HAS_STATE,
+    Damaged,
+    intact,
+    opened_map,
+    unpack_producer,
+    unpack_record,
+)
+from tenure_storage.store import DEAD, DUE, FINISHED, JOBS, PRODUCERS
 
 SLICE_ROWS = 2_000
 """Rows a slice of a sweep looks at."""
@@ -94,6 +101,8 @@ def _sweep_job(space: Space, queue_number: int, key: bytes, row: bytes) -> None:
         return
     record = unpack_record(row)
     clear(space, queue_number, record.id or key, key, record)
+    if record.flags & HAS_STATE:
+        drop_notes(space, record.id or key)
 
 
 def _sweep_queue(core: Core, chore: Chore) -> None:
@@ -106,7 +115,7 @@ def _sweep_queue(core: Core, chore: Chore) -> None:
             if key in space.open.tables[table]:
                 continue
             try:
-                space.put(STATES, opened_map(key, row)["id"], None)
+                forget(space, opened_map(key, row))
             except Damaged:
                 space.set_aside(table, key, row)
             space.put(table, key, None)
@@ -231,7 +240,7 @@ def _forget(core: Core, queue: Queue, table: int, until_ms: int, later_ms: int) 
         space.put(table, key, None)
         state = state_of(space, entry["id"])
         if state is not None and state.place == key:
-            space.put(STATES, entry["id"], None)
+            forget(space, entry)
         core.tally(queue, TALLIES[entry.get("end", "dead")], -1)
     if following is not None:
         return 0

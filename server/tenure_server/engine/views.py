@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tenure_server.engine.leases import Lease
 from tenure_server.engine.queues import Queue
 from tenure_server.engine.types import Now
@@ -40,6 +42,7 @@ def job_info(
     ended_at_ms: int | None = None,
     reason: str | None = None,
     body: bool = True,
+    notes: Mapping[str, object],
 ) -> dict[str, object]:
     """Everything known of a job, as it travels."""
     known = state or NO_STATE
@@ -70,4 +73,7 @@ def job_info(
         "ended_at_ms": ended_at_ms,
         "reason": reason,
         "durability": queue.settings.durability,
+        "progress": notes.get("progress"),
+        "log": notes.get("log") or [],
+        "checkpoint": notes.get("checkpoint"),
     }

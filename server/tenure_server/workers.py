@@ -1,0 +1,285 @@
+"""Who works here: what connected workers tell of themselves, and what they are told.
+
+    worker ──register, beat──► Workers ──list, get──► people
+           ◄──────notice─────          ◄──tell, stacks──
+           ──report──────────►         ──text──────►
+
+All of it is in memory and the shell's: a worker belongs to its connection, and tells again
+after a break. One whose connection ended without goodbye is shown as lost for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tenure_protocol.errors import BadRequest, Draining, WorkerNotFound, WorkerSilent
+from tenure_protocol.limits import FRAME_VALUES_MAX
+from tenure_protocol.structure import CONTAINER_VALUES
+from tenure_protocol.wire import pack, unpack
+from tenure_server.engine import Now
+
+if TYPE_CHECKING:
+    from tenure_server.connection import Connection
+
+LOST_SHOWN_MS = 60_000
+"""How long a worker that is gone without goodbye is still shown."""
+
+LOST_MAX = 1_000
+"""The most lost workers that are shown; the oldest go first."""
+
+LISTED_BYTES_MAX = 4 * 1024 * 1024
+"""Above this a list leaves out what is long of each worker, and above it again, workers."""
+
+LISTED_VALUES_MAX = FRAME_VALUES_MAX // 4
+"""The same for the number of values, of which a frame has a limit too."""
+
+LONG_KEYS = frozenset({"jobs", "children", "pools"})
+"""What a long list leaves out of each worker."""
+
+_ID_BYTES = 3
+
+
+class Worker:
+    """A worker: who it is and what it does, packed as it told them."""
+
+    __slots__ = (
+        "beat", "client", "connection", "id", "info", "lost_ms", "name", "registered_at_ms",
+        "seen_at_ms", "session",
+    )  # fmt: skip
+
+    def __init__(self, worker_id: str, session: bytes, client: str) -> None:
+        self.id = worker_id
+        self.session = session
+        self.client = client
+        self.name = ""
+        self.info = self.beat = pack({})
+        self.connection: Connection | None = None
+        self.registered_at_ms = self.seen_at_ms = 0
+        self.lost_ms = 0
+        """When its connection ended, by the monotonic clock."""
+
+    def shown(self) -> dict[str, Any]:
+        """All that it told, and what the broker knows of it."""
+        told: dict[str, Any] = {"state": "starting", **unpack(self.info), **unpack(self.beat)}
+        if self.connection is None:
+            told["state"] = "lost"
+        return {
+            **told,
+            "worker": self.id,
+            "name": self.name,
+            "client": self.client,
+            "registered_at_ms": self.registered_at_ms,
+            "seen_at_ms": self.seen_at_ms,
+        }
+
+
+class _Question:
+    """Somebody waits for the stacks of a worker."""
+
+    __slots__ = ("asker", "request_id", "timer", "worker")
+
+    def __init__(self, asker: Connection, request_id: int, worker: Worker) -> None:
+        self.asker = asker
+        self.request_id = request_id
+        self.worker = worker
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Workers:
+    """The workers of one broker. `wake` brings a turn, in which replies and notices leave."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        new_id: Callable[[int], bytes],
+        wake: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._new_id = new_id
+        self._wake = wake
+        self._by_id: dict[str, Worker] = {}
+        self._by_connection: dict[Connection, Worker] = {}
+        self._lost: dict[Worker, None] = {}
+        """Those without a connection, the oldest first."""
+        self._questions: dict[int, _Question] = {}
+        self._token = 0
+
+    def __len__(self) -> int:
+        return len(self._by_connection)
+
+    # ---- what workers say --------------------------------------------------------------
+
+    def register(self, connection: Connection, name: str, info: bytes, now: Now) -> str:
+        """The worker behind this connection, from now on; its id. A session keeps its id."""
+        session = connection.session
+        assert session is not None
+        worker = self._by_connection.get(connection) or self._of_session(session.id)
+        if worker is None:
+            worker = Worker(self._unused_id(), session.id, session.name)
+            self._by_id[worker.id] = worker
+        self._lost.pop(worker, None)
+        worker.connection, worker.client = connection, session.name
+        worker.name, worker.info = name, info
+        worker.registered_at_ms = worker.seen_at_ms = now.wall_ms
+        self._by_connection[connection] = worker
+        return worker.id
+
+    def _of_session(self, session: bytes) -> Worker | None:
+        return next((worker for worker in self._lost if worker.session == session), None)
+
+    def _unused_id(self) -> str:
+        while True:
+            worker_id = self._new_id(_ID_BYTES).hex()
+            if worker_id not in self._by_id:
+                return worker_id
+
+    def beat(self, connection: Connection, beat: bytes, now: Now) -> None:
+        """What the worker of this connection does now. Raises `WorkerNotFound`."""
+        worker = self._by_connection.get(connection)
+        if worker is None:
+            raise WorkerNotFound("no worker is registered on this connection; register first")
+        worker.beat, worker.seen_at_ms = beat, now.wall_ms
+
+    def leave(self, connection: Connection, now_ms: int, *, goodbye: bool) -> None:
+        """A connection is gone, with a goodbye or without: its worker, and what it had asked."""
+        for token in [t for t, q in self._questions.items() if q.asker is connection]:
+            self._take_question(token)
+        worker = self._by_connection.pop(connection, None)
+        if worker is None:
+            return
+        worker.connection, worker.lost_ms = None, now_ms
+        for token in [t for t, q in self._questions.items() if q.worker is worker]:
+            self._refuse(token, "its connection is gone")
+        if goodbye:
+            del self._by_id[worker.id]
+            return
+        self._lost[worker] = None
+        self.sweep(now_ms)
+
+    def sweep(self, now_ms: int) -> None:
+        """Forgets workers that were lost long ago."""
+        for worker in list(self._lost):
+            if now_ms - worker.lost_ms < LOST_SHOWN_MS and len(self._lost) <= LOST_MAX:
+                return
+            del self._lost[worker]
+            del self._by_id[worker.id]
+
+    # ---- looking -----------------------------------------------------------------------
+
+    def listed(self, now_ms: int) -> dict[str, object]:
+        """The workers by name, as far as they fit into a reply."""
+        self.sweep(now_ms)
+        workers = sorted(self._by_id.values(), key=lambda each: (each.name, each.id))
+        shown = [worker.shown() for worker in workers]
+        fitting = list(_fitting(shown))
+        if len(fitting) < len(shown):
+            brief = [{k: v for k, v in each.items() if k not in LONG_KEYS} for each in shown]
+            fitting = list(_fitting(brief))
+        return {"workers": fitting, "complete": len(fitting) == len(shown)}
+
+    def found(self, text: str, now_ms: int) -> Worker:
+        """The worker of that id or name; of several, the connected one, else the last lost.
+
+        Raises `WorkerNotFound`, or `BadRequest` when several of that name are connected.
+        """
+        self.sweep(now_ms)
+        worker = self._by_id.get(text)
+        if worker is not None:
+            return worker
+        named = [worker for worker in self._by_connection.values() if worker.name == text]
+        if len(named) > 1:
+            ids = ", ".join(sorted(worker.id for worker in named))
+            raise BadRequest(f"{len(named)} workers are called {text!r}; name one by id: {ids}")
+        named = named or [worker for worker in self._lost if worker.name == text]
+        if not named:
+            raise WorkerNotFound(f"there is no worker {text!r}", details={"worker": text})
+        return named[-1]
+
+    # ---- telling and asking --------------------------------------------------------------
+
+    def tell(self, text: str, do: str) -> int:
+        """Tells the worker of that id, or all of that name; how many. Raises `WorkerNotFound`."""
+        one = self._by_id.get(text)
+        told = [one] if one is not None else [w for w in self._by_id.values() if w.name == text]
+        connections = [worker.connection for worker in told if worker.connection is not None]
+        if not connections:
+            raise WorkerNotFound(f"no worker {text!r} is connected", details={"worker": text})
+        for connection in connections:
+            self._notice(connection, do)
+        return len(connections)
+
+    def _notice(self, connection: Connection, do: str) -> int:
+        self._token += 1
+        connection.notice("worker", {"do": do, "token": self._token})
+        return self._token
+
+    def ask_stacks(self, asker: Connection, request_id: int, worker: Worker, wait_ms: int) -> None:
+        """Asks a worker for its stacks; `asker` is answered with them, or that it is silent."""
+        if worker.connection is None:
+            raise WorkerNotFound(
+                f"worker {worker.id} is not connected any more", details={"worker": worker.id}
+            )
+        question = _Question(asker, request_id, worker)
+        token = self._notice(worker.connection, "stacks")
+        self._questions[token] = question
+        question.timer = self._loop.call_later(wait_ms / 1000, self._silent, token, wait_ms)
+
+    def report(self, connection: Connection, token: int, text: str) -> None:
+        """A worker's answer. One that nobody waits for any more is dropped."""
+        question = self._questions.get(token)
+        if question is not None and question.worker.connection is connection:
+            self._take_question(token)
+            question.asker.answer(question.request_id, 0, {"text": text})
+
+    def _silent(self, token: int, wait_ms: int) -> None:
+        self._refuse(token, f"it did not answer within {wait_ms} ms")
+
+    def _refuse(self, token: int, why: str) -> None:
+        question = self._take_question(token)
+        question.asker.refuse(
+            question.request_id,
+            WorkerSilent(
+                f"worker {question.worker.id} tells no stacks: {why}",
+                details={"worker": question.worker.id},
+            ),
+        )
+        self._wake()
+
+    def _take_question(self, token: int) -> _Question:
+        question = self._questions.pop(token)
+        if question.timer is not None:
+            question.timer.cancel()
+        return question
+
+    def stop(self) -> None:
+        """The broker is stopping: nobody waits for answers any more."""
+        for token in list(self._questions):
+            question = self._take_question(token)
+            question.asker.refuse(question.request_id, Draining("the broker is stopping"))
+
+
+def weight_and_depth(value: object) -> tuple[int, int]:
+    """How many values these are as a frame counts them, and how deep they are nested."""
+    weight, depth = 1, 0
+    level: list[object] = [value]
+    while level:
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, (list, dict)):
+                weight += CONTAINER_VALUES + len(each) * (2 if isinstance(each, dict) else 1)
+                inner += each.values() if isinstance(each, dict) else each
+        depth += 1
+        level = inner
+    return weight, depth
+
+
+def _fitting(shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    bytes_left, values_left = LISTED_BYTES_MAX, LISTED_VALUES_MAX
+    for each in shown:
+        bytes_left -= len(pack(each))
+        values_left -= weight_and_depth(each)[0]
+        if bytes_left < 0 or values_left < 0:
+            return
+        yield each
