@@ -1,0 +1,5 @@
+"""`python -m tenure.worker.child`."""
+
+from tenure.worker.child.process import main
+
+main()

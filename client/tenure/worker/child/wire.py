@@ -1,0 +1,99 @@
+"""The child's end of the pipe: messages in and out, from any thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tenure.worker.pipe import frame, new_decoder, unpack
+
+ORPHANED_STATUS = 75
+"""The exit status of a child whose parent has gone; nobody is there to see it."""
+
+# Above 128 KiB the allocator maps fresh memory for each read, which takes longer than the read.
+_READ_BYTES = 64 * 1024
+
+
+def end_orphaned() -> NoReturn:
+    """End the process: the parent has gone, and whatever still runs here has lost its lease."""
+    os._exit(ORPHANED_STATUS)
+
+
+class Wire:
+    """The socket. `handle` is called with each message, by whichever thread reads it."""
+
+    def __init__(self, sock: socket.socket, handle: Callable[[list[Any]], None]) -> None:
+        self._sock = sock
+        self._handle = handle
+        self._decoder = new_decoder()
+        self._reading = threading.Lock()
+        self._out: deque[bytes] = deque()
+        self._writing = threading.Lock()
+
+    def fileno(self) -> int:
+        """The socket's number, to wait for it."""
+        return self._sock.fileno()
+
+    # -- out --------------------------------------------------------------------------------
+
+    def put(self, message: list[Any]) -> None:
+        """A message for the next `flush`."""
+        self._out.append(frame(message))
+
+    def send(self, message: list[Any]) -> None:
+        """A message, and all that were put before, now."""
+        self._out.append(frame(message))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was put, in one piece. If another thread writes, it writes this as well."""
+        out = self._out
+        # Looked at again after each release: whoever found the lock taken has gone.
+        while out and self._writing.acquire(blocking=False):
+            try:
+                frames = [out.popleft() for _ in range(len(out))]
+                self._sock.sendall(frames[0] if len(frames) == 1 else b"".join(frames))
+            except OSError:
+                end_orphaned()
+            finally:
+                self._writing.release()
+
+    def drain(self) -> None:
+        """Write what was put, waiting for other threads that write: nothing is left after this."""
+        with self._writing:
+            pass
+        self.flush()
+        with self._writing:
+            pass
+
+    # -- in ---------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Handle what has come; returns at once when nothing has, or another thread reads."""
+        if self._reading.acquire(blocking=False):
+            try:
+                self._receive(socket.MSG_DONTWAIT)
+            finally:
+                self._reading.release()
+
+    def wait(self, wanted: Callable[[], bool]) -> None:
+        """Wait for something to come, and handle it; unless `wanted` says that it has come."""
+        with self._reading:
+            if not wanted():
+                self._receive(0)
+
+    def _receive(self, flags: int) -> None:
+        try:
+            data = self._sock.recv(_READ_BYTES, flags)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            end_orphaned()
+        for body in self._decoder.feed(data):
+            self._handle(unpack(body))
