@@ -39,6 +39,7 @@ class Child:
             cwd=directory, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )  # fmt: skip
+        self._fd = theirs.fileno()
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
         theirs.close()
@@ -118,6 +119,11 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         os.kill(self.process.pid, number)
+
+    def pipe_flags(self) -> int:
+        """The flags of the child's end of the pipe, as `fcntl` tells them."""
+        told = Path(f"/proc/{self.process.pid}/fdinfo/{self._fd}").read_text()
+        return int(told.partition("flags:")[2].split()[0], 8)
 
     def exit_status(self) -> int:
         """Wait for its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,11 @@ async def blocks_the_loop() -> None:
 async def cancels_itself() -> None:
     asyncio.current_task().cancel()
     await asyncio.sleep(0)
+
+@app.task
+def large(size: int) -> str:
+    print("large", file=sys.stderr, flush=True)
+    return "x" * size
 
 @app.task
 def thread() -> bool:
@@ -288,6 +294,27 @@ def test_an_idle_one_stops_at_once(tmp_path: Path, role: str) -> None:
         child.ready()
         child.send(["stop"])
         assert child.exit_status() == 0
+
+
+@STAYING
+def test_a_parent_that_is_slow_to_read_is_waited_for(tmp_path: Path, role: str) -> None:
+    with Child(tmp_path, APP, role) as child:
+        child.ready()
+        keys = child.run_all([("large", {"size": 1_000_000})] * 5)
+        child.wait_for_errors("large")
+
+        assert sorted(child.expect("done")[0] for _ in keys) == keys
+
+
+@STAYING
+def test_an_idle_one_waits_for_its_parent_and_does_not_ask_again_and_again(
+    tmp_path: Path, role: str
+) -> None:
+    with Child(tmp_path, APP, role) as child:
+        child.ready()
+        child.done(child.run("aadd", x=1))
+
+        assert not child.pipe_flags() & os.O_NONBLOCK
 
 
 @pytest.mark.parametrize("task", [None, "forever", "spins", "looks"])

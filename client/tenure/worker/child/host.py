@@ -52,7 +52,7 @@ class Host:
             self._runner = Runner(self._app, resources, loop=self._loop)
             self.is_ready = True
             self._wire.send([HELLO, hello])
-            self._loop.add_reader(self._wire.fileno(), self._wire.read)
+            self._wire.read_on(self._loop, self._wire.read)
             watching = None if files is None else asyncio.create_task(self._tell_files(files))
             await self._stop.wait()
             if watching is not None:

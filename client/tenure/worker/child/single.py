@@ -56,7 +56,7 @@ class Single:
         self._runner = Runner(self._app, lifespan.open(), loop=self._loop)
         self._used_loop = self._app.lifespan_function is not None
         # Read while the loop runs: for an async job, and for what the lifespan has going.
-        self._loop.add_reader(self._wire.fileno(), self._read_on_loop)
+        self._wire.read_on(self._loop, self._read_on_loop)
         self.is_ready = True
         self._wire.send([HELLO, hello])
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -37,6 +38,13 @@ class Wire:
     def fileno(self) -> int:
         """The socket's number, to wait for it."""
         return self._sock.fileno()
+
+    def read_on(self, loop: asyncio.AbstractEventLoop, read: Callable[[], None]) -> None:
+        """Let `loop` call `read` whenever something has come."""
+        loop.add_reader(self._sock.fileno(), read)
+        # uvloop makes every file it watches non-blocking, for all who use it. Then a wait would
+        # spin, and a write that the parent is slow to take would fail.
+        self._sock.setblocking(True)
 
     # -- out --------------------------------------------------------------------------------
 
