@@ -103,7 +103,9 @@ from tenure_protocol.durations import Duration
 
 if TYPE_CHECKING:
     from tenure.aio import AsyncClient
+    from tenure.running.checkpoints import CheckpointRefused
     from tenure.running.current import CurrentJob, current_job
+    from tenure.running.hooks import JobEvent
     from tenure.tasks.app import App
     from tenure.tasks.call import Call
     from tenure.tasks.control import Permanent, RetryLater, Snooze, SoftTimeout
@@ -125,6 +127,7 @@ __all__ = [
     "BrokerError",
     "Call",
     "CannotConnect",
+    "CheckpointRefused",
     "Chore",
     "ChoreNotFound",
     "Client",
@@ -144,6 +147,7 @@ __all__ = [
     "ImportFailed",
     "InternalError",
     "JobDefaults",
+    "JobEvent",
     "JobHandle",
     "JobInfo",
     "JobNotFound",
@@ -206,8 +210,10 @@ _LAZY = {
     "AsyncJobHandle": "tenure.tasks.handle",
     "AsyncTask": "tenure.tasks.task",
     "Call": "tenure.tasks.call",
+    "CheckpointRefused": "tenure.running.checkpoints",
     "CurrentJob": "tenure.running.current",
     "Depends": "tenure.tasks.depends",
+    "JobEvent": "tenure.running.hooks",
     "JobHandle": "tenure.tasks.handle",
     "Permanent": "tenure.tasks.control",
     "RetryLater": "tenure.tasks.control",

@@ -7,6 +7,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from tenure import App, AsyncClient, Client, JobHandle
 from tenure.tasks import connections
 from tests.support.broker_process import BrokerProcess
@@ -28,6 +30,18 @@ def test_a_closed_app_connects_again(app: App) -> None:
 
     assert app.client is not before
     app.client.ping()
+
+
+def test_an_app_can_be_told_to_use_another_broker(app: App) -> None:
+    elsewhere = App("tenure://localhost:1")
+    assert app.url is not None
+    elsewhere.connect_to(app.url)
+
+    elsewhere.client.ping()
+    assert elsewhere.url == app.url
+    elsewhere.close()
+    with pytest.raises(ValueError, match="nonsense"):
+        elsewhere.connect_to("nonsense://")
 
 
 def test_each_loop_has_a_client_of_its_own(app: App) -> None:

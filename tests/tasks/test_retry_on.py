@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tenure import Permanent, Retry, RetryLater, Snooze
+from tenure import App, Permanent, Retry, RetryLater, Snooze
 
 
 def test_every_error_is_tried_again_unless_told_otherwise() -> None:
@@ -33,6 +33,18 @@ def test_an_exception_to_the_named_errors_is_not_tried_again() -> None:
     assert not retry.allows(FileNotFoundError())
     assert not Retry(never_on=ValueError).allows(UnicodeError())
     assert Retry(never_on=ValueError).allows(KeyError())
+
+
+def test_a_call_cannot_say_which_errors_are_tried_again() -> None:
+    app = App("tenure://localhost:1")
+
+    @app.task
+    def work() -> None: ...
+
+    for retry in (Retry(on=OSError), Retry.fixed(1, never_on=OSError)):
+        with pytest.raises(ValueError, match="for the task to say"):
+            work.using(retry=retry)
+    assert work.using(retry=Retry(max_attempts=2)).options.retry == Retry(max_attempts=2)
 
 
 def test_errors_do_not_travel_with_the_policy() -> None:

@@ -215,6 +215,13 @@ class App:
         source = connections.source()
         return self._connections.aclient() if source is None else await source.aclient(self)
 
+    def connect_to(self, url: str) -> None:
+        """Use this broker from now on, whatever the app was made with. Raises `ValueError`."""
+        addresses_of(url)
+        self.url = url
+        self._connections.close()
+        self._connections = connections.Connections(url, self.name, self.codec)
+
     def close(self) -> None:
         """Close the connection for programs that block. The next use opens another."""
         self._connections.close()

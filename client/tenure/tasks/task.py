@@ -105,7 +105,8 @@ class Task(Generic[P, R_co]):
         """The same task with other options; what is left out stays as it is.
 
         - `delay` or `run_at`: not before then (a `datetime` needs a time zone).
-        - `headers`: added to those of the task.
+        - `headers`: added to those of the task; `retry`: without `on` and `never_on`, which a
+          worker takes from the task.
         - `unique`: a template such as "invoice-{number}", or True: from task and arguments;
           False takes the name away.
         - `timeout`, `soft_timeout`: the limits of one attempt; `result_ttl`: how long the
@@ -117,6 +118,8 @@ class Task(Generic[P, R_co]):
             "max_attempts": max_attempts, "timeout": timeout, "soft_timeout": soft_timeout,
             "lease": lease, "result_ttl": result_ttl,
         }  # fmt: skip
+        if retry is not None and (retry.on or retry.never_on):
+            raise ValueError("retry: which errors are retried is for the task to say, not a call")
         options = changed(self.options, given)
         return type(self)(self.app, self.function, self.name, options, self.own)
 

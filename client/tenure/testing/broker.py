@@ -285,6 +285,6 @@ def _raise_failure(held: Held) -> None:
 
 def _restless(max_jobs: int) -> RuntimeError:
     return RuntimeError(
-        f"jobs are still ready after {max_jobs} runs: does a task enqueue itself, or is retried"
-        " without a delay? max_jobs allows more"
+        f"jobs are still ready after {max_jobs} runs. If that many were enqueued, allow more with"
+        " max_jobs; else a task enqueues itself, or is retried without a delay"
     )

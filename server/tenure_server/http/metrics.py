@@ -42,7 +42,11 @@ _TOTALS = (
     ("tenure_jobs_dead", "dead", "Jobs whose attempts were used up."),
     ("tenure_jobs_expired", "expired", "Jobs not started in time."),
     ("tenure_jobs_cancelled", "cancelled", "Jobs cancelled."),
-    ("tenure_lease_expirations", "lost", "Leases that ran out: workers that died or hang."),
+    (
+        "tenure_lease_expirations",
+        "lost",
+        "Leases that ran out, and processes that died with a job.",
+    ),
     ("tenure_lease_extensions", "extended", "Leases extended."),
 )
 
@@ -155,6 +159,7 @@ def _gauges(hub: Hub, folded: int) -> Iterator[tuple[str, str, float]]:
     yield "tenure_connections", "Open client connections.", len(hub.connections)
     yield "tenure_connections_limit", "The most connections served.", hub.connections_max
     yield "tenure_sessions", "Sessions of open connections.", engine.session_count
+    yield "tenure_workers", "Workers that are registered.", len(hub.workers)
     yield "tenure_leases", "Jobs in workers' hands.", engine.lease_count
     yield "tenure_waiting_requests", "Reserves and waits held.", engine.waiting_count
     yield "tenure_queues", "Queues.", stats["queues"]
