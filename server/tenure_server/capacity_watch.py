@@ -15,7 +15,7 @@ from tenure_storage.capacity import (
 )
 from tenure_storage.environment import engine_version
 from tenure_storage.journaled_store import JournaledStore
-from tenure_storage.store import TABLES, Store, StoreSizes
+from tenure_storage.store import TABLES, Store, StoreError, StoreSizes
 
 if TYPE_CHECKING:
     from tenure_server.hub import Hub
@@ -51,10 +51,15 @@ class CapacityWatch:
     def check(self, mono_ms: int) -> None:
         """Looks at the store and the disk, and acts on a change."""
         self._checked_ms = mono_ms
-        if self.level == "full" and isinstance(self._store, JournaledStore):
-            # What acks give back is only seen once LMDB has it.
-            self._store.flush()
-        sizes = self.sizes()
+        try:
+            if self.level == "full" and isinstance(self._store, JournaledStore):
+                # What acks give back is only seen once LMDB has it.
+                self._store.flush()
+            sizes = self.sizes()
+        except StoreError as error:
+            # Nobody may have asked for anything since LMDB failed behind the journal.
+            self._hub.pump.fault(error)
+            return
         before = self.level
         free = 0
         if self._guard is not None:

@@ -7,7 +7,7 @@ from tenure_server.config import Config
 from tenure_storage.capacity import default_max_bytes
 from tenure_storage.journaled_store import open_journaled
 from tenure_storage.memory_store import MemoryStore
-from tenure_storage.store import Store, StoreError, StoreLocked
+from tenure_storage.store import Store, StoreError, StoreLocked, StoreUnwritable
 
 
 def open_store(config: Config) -> Store:
@@ -45,6 +45,8 @@ def _max_bytes(config: Config) -> int:
 def _code(error: StoreError) -> int:
     if isinstance(error, StoreLocked):
         return exits.LOCKED
+    if isinstance(error, StoreUnwritable):
+        return exits.IO_ERROR
     if isinstance(error.__cause__, OSError):
         return exits.CANNOT_CREATE
     return exits.DATA

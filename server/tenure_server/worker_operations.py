@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tenure_protocol.errors import BadRequest, BrokerError
+from tenure_protocol.errors import BadRequest, BrokerError, Draining
 from tenure_protocol.limits import (
     CLIENT_NAME_CHARS_MAX,
     STACKS_CHARS_MAX,
@@ -14,7 +14,7 @@ from tenure_protocol.limits import (
 )
 from tenure_protocol.wire import pack
 from tenure_server.engine import Now
-from tenure_server.workers import weight_and_depth
+from tenure_server.workers import LONG_KEYS, Told, weight_and_depth
 
 if TYPE_CHECKING:
     from tenure_server.connection import Connection
@@ -75,8 +75,8 @@ def _tell(connection: Connection, args: dict[Any, Any], now: Now) -> object:
     return {"told": connection.hub.workers.tell(_named(args), do)}
 
 
-def _told(args: dict[Any, Any]) -> bytes:
-    """What a worker tells of itself, packed, if it is not too much."""
+def _told(args: dict[Any, Any]) -> Told:
+    """What a worker tells of itself, if it is not too much."""
     told = pack(args)
     if len(told) > WORKER_INFO_BYTES_MAX:
         raise BadRequest(
@@ -88,7 +88,10 @@ def _told(args: dict[Any, Any]) -> bytes:
         raise BadRequest(f"what a worker tells has more than {VALUES_MAX} values")
     if depth > DEPTH_MAX:
         raise BadRequest(f"what a worker tells is nested deeper than {DEPTH_MAX} levels")
-    return told
+    brief = {key: value for key, value in args.items() if key not in LONG_KEYS}
+    if len(brief) == len(args):
+        return Told(told, weight, told, weight)
+    return Told(told, weight, pack(brief), weight_and_depth(brief)[0])
 
 
 def _named(args: dict[Any, Any]) -> str:
@@ -110,6 +113,8 @@ def _stacks(connection: Connection, request_id: int, args: Any, now: Now) -> Non
         fields = _map_of("worker.stacks", args)
         given = fields.get("timeout_ms")
         wait_ms = STACKS_WAIT_MS if given is None else _whole(given, "timeout_ms", 0, WAIT_MS_MAX)
+        if connection.hub.stopping:
+            raise Draining("the broker is stopping")
         workers = connection.hub.workers
         worker = workers.found(_named(fields), now.mono_ms)
         workers.ask_stacks(connection, request_id, worker, wait_ms)

@@ -11,8 +11,8 @@ after a break. One whose connection ended without goodbye is shown as lost for a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenure_protocol.errors import BadRequest, Draining, WorkerNotFound, WorkerSilent
 from tenure_protocol.limits import FRAME_VALUES_MAX
@@ -40,6 +40,25 @@ LONG_KEYS = frozenset({"jobs", "children", "pools"})
 
 _ID_BYTES = 3
 
+_SHOWN_BYTES, _SHOWN_VALUES = 128, 32
+"""What the broker adds to a worker that is shown, but for its names."""
+
+
+class Told(NamedTuple):
+    """What a worker told at once, packed, and how many values that are as a frame counts them.
+
+    Counted when it is told, so that a list of thousands of workers need not look into each.
+    """
+
+    data: bytes
+    values: int
+    brief: bytes
+    """The same without what is long of it."""
+    brief_values: int
+
+
+NOTHING_TOLD = Told(pack({}), 1, pack({}), 1)
+
 
 class Worker:
     """A worker: who it is and what it does, packed as it told them."""
@@ -54,15 +73,17 @@ class Worker:
         self.session = session
         self.client = client
         self.name = ""
-        self.info = self.beat = pack({})
+        self.info = self.beat = NOTHING_TOLD
         self.connection: Connection | None = None
         self.registered_at_ms = self.seen_at_ms = 0
         self.lost_ms = 0
         """When its connection ended, by the monotonic clock."""
 
-    def shown(self) -> dict[str, Any]:
-        """All that it told, and what the broker knows of it."""
-        told: dict[str, Any] = {"state": "starting", **unpack(self.info), **unpack(self.beat)}
+    def shown(self, brief: bool = False) -> dict[str, Any]:
+        """All that it told, or what is short of it, and what the broker knows of it."""
+        told: dict[str, Any] = {"state": "starting"}
+        for each in (self.info, self.beat):
+            told.update(unpack(each.brief if brief else each.data))
         if self.connection is None:
             told["state"] = "lost"
         return {
@@ -111,7 +132,7 @@ class Workers:
 
     # ---- what workers say --------------------------------------------------------------
 
-    def register(self, connection: Connection, name: str, info: bytes, now: Now) -> str:
+    def register(self, connection: Connection, name: str, info: Told, now: Now) -> str:
         """The worker behind this connection, from now on; its id. A session keeps its id."""
         session = connection.session
         assert session is not None
@@ -135,7 +156,7 @@ class Workers:
             if worker_id not in self._by_id:
                 return worker_id
 
-    def beat(self, connection: Connection, beat: bytes, now: Now) -> None:
+    def beat(self, connection: Connection, beat: Told, now: Now) -> None:
         """What the worker of this connection does now. Raises `WorkerNotFound`."""
         worker = self._by_connection.get(connection)
         if worker is None:
@@ -172,12 +193,10 @@ class Workers:
         """The workers by name, as far as they fit into a reply."""
         self.sweep(now_ms)
         workers = sorted(self._by_id.values(), key=lambda each: (each.name, each.id))
-        shown = [worker.shown() for worker in workers]
-        fitting = list(_fitting(shown))
-        if len(fitting) < len(shown):
-            brief = [{k: v for k, v in each.items() if k not in LONG_KEYS} for each in shown]
-            fitting = list(_fitting(brief))
-        return {"workers": fitting, "complete": len(fitting) == len(shown)}
+        brief = _fitting(workers, brief=False) < len(workers)
+        fitting = _fitting(workers, brief=brief)
+        shown = [worker.shown(brief) for worker in workers[:fitting]]
+        return {"workers": shown, "complete": fitting == len(workers)}
 
     def found(self, text: str, now_ms: int) -> Worker:
         """The worker of that id or name; of several, the connected one, else the last lost.
@@ -275,11 +294,15 @@ def weight_and_depth(value: object) -> tuple[int, int]:
     return weight, depth
 
 
-def _fitting(shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _fitting(workers: Sequence[Worker], *, brief: bool) -> int:
+    """How many of the workers fit into a list."""
     bytes_left, values_left = LISTED_BYTES_MAX, LISTED_VALUES_MAX
-    for each in shown:
-        bytes_left -= len(pack(each))
-        values_left -= weight_and_depth(each)[0]
+    for index, worker in enumerate(workers):
+        bytes_left -= _SHOWN_BYTES + len(worker.name.encode()) + len(worker.client.encode())
+        values_left -= _SHOWN_VALUES
+        for told in (worker.info, worker.beat):
+            bytes_left -= len(told.brief if brief else told.data)
+            values_left -= told.brief_values if brief else told.values
         if bytes_left < 0 or values_left < 0:
-            return
-        yield each
+            return index
+    return len(workers)

@@ -20,7 +20,7 @@ from tenure_storage.environment import (
     engine_version,
 )
 from tenure_storage.layout import Damaged, opened_map, sealed_map
-from tenure_storage.store import FORMAT, META, TABLES, StoreError
+from tenure_storage.store import FORMAT, META, TABLES, StoreError, StoreUnwritable
 
 FORMAT_KEY = b"format"
 """The key of the format row in the meta table."""
@@ -137,17 +137,22 @@ def upgrade(
     """
     if found.number == target:
         return
-    with env.begin(write=True) as txn:
-        handle = UpgradeTables(txn, tables)
-        for number in range(found.number, target):
-            step = upgrades.get(number)
-            if step is None:
-                raise StoreError(
-                    f"the store has format {number}, which this Tenure no longer reads: open it "
-                    "once with an earlier Tenure"
-                )
-            step(handle)
-        handle.put(META, FORMAT_KEY, format_row(target, found.created_at_ms))
+    try:
+        with env.begin(write=True) as txn:
+            handle = UpgradeTables(txn, tables)
+            for number in range(found.number, target):
+                step = upgrades.get(number)
+                if step is None:
+                    raise StoreError(
+                        f"the store has format {number}, which this Tenure no longer reads: open "
+                        "it once with an earlier Tenure"
+                    )
+                step(handle)
+            handle.put(META, FORMAT_KEY, format_row(target, found.created_at_ms))
+    except LmdbError as error:
+        raise StoreUnwritable(
+            f"cannot upgrade the store in {env.path()}: {error}; it stays as it was"
+        ) from error
 
 
 def _version(version: tuple[int, ...]) -> str:

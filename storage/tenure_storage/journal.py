@@ -7,6 +7,9 @@ An LMDB commit is two syncs, of the pages and of the page that names them; a rec
 into blocks that exist already (measured: 275 µs and 107 µs). A record is never written into a
 block that holds another one, so a torn write harms no record but its own. Which records count
 is not stored: they are those whose numbers follow the last one that LMDB has, without a gap.
+
+The first byte of every block is ours, and says whether a record begins there. What clients
+store in jobs is never in that place, so nothing in it is ever taken for a record.
 """
 
 from __future__ import annotations
@@ -15,17 +18,18 @@ import os
 import struct
 from collections import deque
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from tenure_storage.environment import sync_directory
-from tenure_storage.layout import opened_map
+from tenure_storage.layout import opened_map, sealed_map
 from tenure_storage.store import StoreError
 
 JOURNAL_NAME = "journal"
 """The journal within a data directory."""
 
 JOURNAL_KEY = b"journal"
-"""The row of the meta table that says which record of the journal LMDB has."""
+"""The key of `JournalRow` in the meta table."""
 
 JOURNAL_BYTES = 8 * 1024 * 1024
 """The size of a new journal."""
@@ -34,8 +38,20 @@ BLOCK_BYTES = 4096
 """Records begin at multiples of this: a page, the most that a disk writes at once."""
 
 _MAGIC = b"TNR-JNL1"
-_HEAD = struct.Struct(">8sQQII")  # magic, store, number, length, checksum
+_GOES_ON = b"\0"
+"""The first byte of a block within a record."""
+_HEAD = struct.Struct(">8sQQII")  # magic, journal, number, length, checksum
 _CHECKSUM_AT = _HEAD.size - 4
+
+
+class JournalRow(NamedTuple):
+    """The row of the meta table that says what LMDB has of which journal."""
+
+    number: int
+    """Of the last record that LMDB has."""
+    waiting_bytes: int
+    """The length of the journal, which may go on; 0: there cannot be any more."""
+    journal_id: int
 
 
 class Journal:
@@ -44,24 +60,31 @@ class Journal:
     `write` is for one thread, everything else for another one.
     """
 
-    def __init__(self, handle: int, path: Path, store_id: int, size: int) -> None:
+    def __init__(self, handle: int, path: Path, journal_id: int, size: int) -> None:
         self._handle = handle
         self._path = path
-        self._store_id = store_id
-        self._size = size
+        self.id = journal_id
+        """In every record, so that those of another file are never taken for its own."""
+        self.size = size
+        """In bytes."""
         self._head = 0
         self._live: deque[tuple[int, int, int]] = deque()
         """Number, start and end of the records that LMDB does not have yet, oldest first."""
         self._live_bytes = 0
 
+    def row(self, number: int) -> JournalRow:
+        """What LMDB is to know when it has everything up to record `number`."""
+        return JournalRow(number, self.size, self.id)
+
     @property
     def half_full(self) -> bool:
         """Whether half of the journal waits for LMDB."""
-        return 2 * self._live_bytes >= self._size
+        return 2 * self._live_bytes >= self.size
 
     def place(self, number: int, content_bytes: int) -> int | None:
         """Where record `number` goes, or None if there is no room before LMDB has caught up."""
-        size = -(-(_HEAD.size + content_bytes) // BLOCK_BYTES) * BLOCK_BYTES
+        # Of each block one byte is no content; that of the first is in the head.
+        size = -(-(_HEAD.size - 1 + content_bytes) // (BLOCK_BYTES - 1)) * BLOCK_BYTES
         start = self._room(size)
         if start is not None:
             self._live.append((number, start, start + size))
@@ -72,11 +95,11 @@ class Journal:
     def _room(self, size: int) -> int | None:
         head = self._head
         if not self._live:
-            return head if head + size <= self._size else 0 if size <= self._size else None
+            return head if head + size <= self.size else 0 if size <= self.size else None
         oldest = self._live[0][1]
         if head <= oldest:
             return head if head + size <= oldest else None
-        if head + size <= self._size:
+        if head + size <= self.size:
             return head
         # Wrapped, it may not touch the oldest: head and oldest at one place would mean empty.
         return 0 if size < oldest else None
@@ -90,9 +113,15 @@ class Journal:
 
     def record(self, number: int, content: bytes) -> bytes:
         """The bytes of a record."""
-        head = _HEAD.pack(_MAGIC, self._store_id, number, len(content), 0)
+        head = _HEAD.pack(_MAGIC, self.id, number, len(content), 0)
         checksum = crc32(content, crc32(head))
-        return head[:_CHECKSUM_AT] + checksum.to_bytes(4, "big") + content
+        in_first = BLOCK_BYTES - _HEAD.size
+        first = head[:_CHECKSUM_AT] + checksum.to_bytes(4, "big") + content[:in_first]
+        if len(content) <= in_first:
+            return first
+        rest, step = memoryview(content), BLOCK_BYTES - 1
+        parts = [rest[at : at + step] for at in range(in_first, len(content), step)]
+        return _GOES_ON.join([first, *parts])
 
     def write(self, start: int, record: bytes) -> None:
         """Writes a record and waits until the disk has it. Raises `OSError`."""
@@ -127,25 +156,35 @@ class Journal:
         return records
 
     def _read_all(self, after: int) -> dict[int, bytes]:
-        data = os.pread(self._handle, self._size, 0)
+        data = os.pread(self._handle, self.size, 0)
         found: dict[int, bytes] = {}
         for start in range(0, len(data) - _HEAD.size, BLOCK_BYTES):
             if data[start : start + len(_MAGIC)] != _MAGIC:
                 continue
-            _, store_id, number, length, checksum = _HEAD.unpack_from(data, start)
-            end = start + _HEAD.size + length
+            _, journal_id, number, length, checksum = _HEAD.unpack_from(data, start)
             head = data[start : start + _CHECKSUM_AT] + bytes(4)
-            content = data[start + _HEAD.size : end]
-            if end > len(data) or crc32(content, crc32(head)) != checksum:
+            content = _unmarked(data, start, _HEAD.size + length)[_HEAD.size :]
+            if len(content) != length or crc32(content, crc32(head)) != checksum:
                 continue
-            if store_id != self._store_id:
+            if journal_id != self.id:
                 raise StoreError(
-                    f"{self._path} belongs to another store; put back the one of this store, or "
-                    "move it away if its last changes do not matter"
+                    f"{self._path} is not the one that this store was written with; put that one "
+                    "back, or move this one away if its changes do not matter"
                 )
             if number > after:
                 found[number] = content
         return found
+
+
+def _unmarked(data: bytes, start: int, length: int) -> bytes:
+    """The record of `length` bytes that begins at `start`; less if the data ends before it."""
+    parts = [data[start : start + min(length, BLOCK_BYTES)]]
+    missing = min(length, len(data)) - BLOCK_BYTES
+    while missing > 0 and start + BLOCK_BYTES < len(data):
+        start += BLOCK_BYTES
+        parts.append(data[start + 1 : start + 1 + min(missing, BLOCK_BYTES - 1)])
+        missing -= BLOCK_BYTES - 1
+    return b"".join(parts)
 
 
 def sync_data(handle: int) -> None:
@@ -153,45 +192,59 @@ def sync_data(handle: int) -> None:
     os.fdatasync(handle)
 
 
-def journal_row(row: bytes) -> tuple[int, bool]:
-    """The number of the last record that LMDB has, and whether there cannot be any more.
-
-    Raises `Damaged`, `ValueError` or `TypeError`.
-    """
-    number, clean = opened_map(JOURNAL_KEY, row)
-    return int(number), bool(clean)
+def pack_journal_row(row: JournalRow) -> bytes:
+    """The row as it is written."""
+    return sealed_map(JOURNAL_KEY, list(row))
 
 
-def waiting_records(path: Path, store_id: int, number: int) -> int:
-    """How many records a journal has beyond record `number`; for tools. Raises `StoreError`."""
+def unpack_journal_row(row: bytes) -> JournalRow:
+    """The row as it was written. Raises `Damaged`, `ValueError` or `TypeError`."""
+    number, waiting_bytes, journal_id = map(int, opened_map(JOURNAL_KEY, row))
+    return JournalRow(number, waiting_bytes, journal_id)
+
+
+def waiting_records(path: Path, row: JournalRow) -> int:
+    """How many records a journal has that LMDB has not; for tools. Raises `StoreError`."""
+    size = path.stat().st_size
+    if size:
+        check_length(path, size, row.waiting_bytes)
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    journal = Journal(handle, path, store_id, path.stat().st_size)
+    journal = Journal(handle, path, row.journal_id, size)
     try:
-        return len(journal.read_after(number))
+        return len(journal.read_after(row.number))
     finally:
         journal.close()
 
 
-def open_journal(directory: Path, store_id: int, *, expected: bool) -> Journal:
-    """The journal in a data directory; made if there is none.
+def open_journal(directory: Path, row: JournalRow | None) -> Journal:
+    """The journal in a data directory, which LMDB knows from `row`; made if there is none.
 
-    `expected`: it may hold changes that LMDB does not have, so a missing one is an error; an
-    empty file in its place says that somebody accepts that they are lost. Raises `StoreError`.
+    If it may hold changes that LMDB does not have, a missing one is an error; an empty file in
+    its place says that somebody accepts that they are lost. Raises `StoreError`.
     """
+    waiting_bytes = 0 if row is None else row.waiting_bytes
+    new_id = int.from_bytes(os.urandom(8), "big")
     path = directory / JOURNAL_NAME
     size = path.stat().st_size if path.exists() else -1
-    if size < 0 and expected:
+    if size < 0 and waiting_bytes:
         raise StoreError(
             f"{path} is missing, and the store was not closed in order: the last confirmed changes "
             "may be in it. Put it back; or, to go on without them, make an empty file of that name"
         )
-    if size <= 0:
+    if size > 0:
+        check_length(path, size, waiting_bytes)
+        journal_id = new_id if row is None else row.journal_id
+    else:
         _create(path)
-        size = JOURNAL_BYTES
-    if size % BLOCK_BYTES:
-        raise StoreError(f"{path} is cut short: it has {size} bytes; restore it from a backup")
+        size, journal_id = JOURNAL_BYTES, new_id
     handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    return Journal(handle, path, store_id, size)
+    return Journal(handle, path, journal_id, size)
+
+
+def check_length(path: Path, size: int, waiting_bytes: int) -> None:
+    """Whether a journal of `size` bytes has all its blocks. Raises `StoreError`."""
+    if size % BLOCK_BYTES or (waiting_bytes and size != waiting_bytes):
+        raise StoreError(f"{path} is cut short: it has {size} bytes; restore it from a backup")
 
 
 def _create(path: Path) -> None:
@@ -203,7 +256,7 @@ def _create(path: Path) -> None:
         os.posix_fallocate(handle, 0, JOURNAL_BYTES)
         zeros = bytes(1 << 20)
         for start in range(0, JOURNAL_BYTES, len(zeros)):
-            os.pwrite(handle, zeros, start)
+            os.pwrite(handle, zeros[: JOURNAL_BYTES - start], start)
         os.fsync(handle)
     except OSError as error:
         beside.unlink(missing_ok=True)

@@ -20,13 +20,21 @@ from typing import Any
 
 import msgpack
 
-from tenure_storage.format import FORMAT_KEY
-from tenure_storage.journal import JOURNAL_KEY, Journal, journal_row, open_journal
+from tenure_storage.capacity import RESERVE_NAME
+from tenure_storage.environment import LmdbError
+from tenure_storage.journal import (
+    JOURNAL_KEY,
+    Journal,
+    JournalRow,
+    open_journal,
+    pack_journal_row,
+    unpack_journal_row,
+)
 from tenure_storage.journal_writer import JournalWriter
-from tenure_storage.layout import Damaged, opened_map, sealed_map
+from tenure_storage.layout import Damaged
 from tenure_storage.lmdb_store import LmdbStore, open_lmdb
 from tenure_storage.overlay import Overlay, merged_scan
-from tenure_storage.store import META, TABLES, Batch, StoreError, StoreSizes
+from tenure_storage.store import META, TABLES, Batch, StoreError, StoreSizes, StoreUnwritable
 
 OnDone = Callable[[BaseException | None], None]
 
@@ -53,14 +61,13 @@ def open_journaled(path: Path, *, max_bytes: int, map_bytes: int | None = None) 
     """
     inner = open_lmdb(path, max_bytes=max_bytes, map_bytes=map_bytes)
     try:
-        number, clean = _journal_row(inner, path)
-        store_id = int(opened_map(FORMAT_KEY, inner.get(META, FORMAT_KEY) or b"")["created_at_ms"])
-        journal = open_journal(path, store_id, expected=not clean)
+        row = _journal_row(inner, path)
+        journal = open_journal(path, row)
     except BaseException:
         inner.close()
         raise
     try:
-        number = _apply(inner, journal, number)
+        number = _apply(inner, journal, 0 if row is None else row.number)
     except BaseException:
         journal.close()
         inner.close()
@@ -68,12 +75,12 @@ def open_journaled(path: Path, *, max_bytes: int, map_bytes: int | None = None) 
     return JournaledStore(inner, journal, number)
 
 
-def _journal_row(inner: LmdbStore, path: Path) -> tuple[int, bool]:
+def _journal_row(inner: LmdbStore, path: Path) -> JournalRow | None:
     row = inner.get(META, JOURNAL_KEY)
     if row is None:
-        return 0, True
+        return None
     try:
-        return journal_row(row)
+        return unpack_journal_row(row)
     except (Damaged, ValueError, TypeError) as error:
         raise StoreError(
             f"the journal row of the store in {path} is damaged; restore it from a backup"
@@ -89,7 +96,13 @@ def _apply(inner: LmdbStore, journal: Journal, number: int) -> int:
     for following, content in journal.read_after(number):
         overlay.add(_read(content))
         number = following
-    inner.commit(_with_journal_row(overlay, number, clean=False))
+    try:
+        inner.commit(_with_journal_row(overlay, journal.row(number)))
+    except LmdbError as error:
+        raise StoreUnwritable(
+            f"cannot write to the store in {inner.path}: {error}. Its journal keeps what was "
+            f"confirmed; if the disk is full, make room, if need be by deleting {RESERVE_NAME}"
+        ) from error
     return number
 
 
@@ -100,9 +113,9 @@ def _read(content: bytes) -> list[dict[bytes, bytes | None]]:
     return tables
 
 
-def _with_journal_row(overlay: Overlay, number: int, *, clean: bool) -> Batch:
-    batch = Batch(number, overlay.tables)
-    batch.tables[META][JOURNAL_KEY] = sealed_map(JOURNAL_KEY, [number, clean])
+def _with_journal_row(overlay: Overlay, row: JournalRow) -> Batch:
+    batch = Batch(row.number, overlay.tables)
+    batch.tables[META][JOURNAL_KEY] = pack_journal_row(row)
     return batch
 
 
@@ -261,7 +274,7 @@ class JournaledStore:
 
     def _cross(self, on_done: OnDone | None = None) -> None:
         """Begins an LMDB commit of the overlay; `on_done` if somebody waits for it."""
-        batch = _with_journal_row(self._overlay, self._number, clean=False)
+        batch = _with_journal_row(self._overlay, self._journal.row(self._number))
         self._crossing, self._overlay = self._overlay, Overlay()
         self._crossing_number = self._number
         self._crossed.clear()
@@ -329,7 +342,8 @@ class JournaledStore:
         try:
             self._wait_for_crossing()
             if self._failure is None:
-                self._inner.commit(_with_journal_row(self._overlay, self._number, clean=True))
+                row = self._journal.row(self._number)._replace(waiting_bytes=0)
+                self._inner.commit(_with_journal_row(self._overlay, row))
         finally:
             self._inner.close()
             self._journal.close()

@@ -103,6 +103,10 @@ class StoreLocked(StoreError):
     """Another process uses the data directory; the message names it."""
 
 
+class StoreUnwritable(StoreError):
+    """The disk did not take what a start has to write; nothing is lost by that."""
+
+
 class StoreReader(Protocol):
     """Committed state. Every call is one short read transaction."""
 

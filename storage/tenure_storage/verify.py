@@ -111,7 +111,7 @@ def verify(path: Path) -> Report:
             with env.begin() as txn:
                 rows = _check_all(View(txn, tables), findings)
                 row = txn.get(JOURNAL_KEY, db=tables[META])
-            check_journal(row, path, found.created_at_ms, findings)
+            check_journal(row, path, findings)
         except LmdbError as error:
             raise StoreError(f"cannot read the store in {path}: {error}") from error
         finally:

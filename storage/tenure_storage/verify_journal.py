@@ -5,27 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from tenure_storage.findings import Findings
-from tenure_storage.journal import JOURNAL_KEY, JOURNAL_NAME, journal_row, waiting_records
+from tenure_storage.journal import JOURNAL_KEY, JOURNAL_NAME, unpack_journal_row, waiting_records
 from tenure_storage.layout import Damaged
 from tenure_storage.store import StoreError
 
 
-def check_journal(row: bytes | None, path: Path, store_id: int, findings: Findings) -> None:
-    """`row` is that of the meta table. Confirmed changes that only the journal has are a note."""
-    if row is None:
+def check_journal(packed: bytes | None, path: Path, findings: Findings) -> None:
+    """`packed` is the row of the meta table. Confirmed changes that only the journal has are a note."""
+    if packed is None:
         return
     try:
-        number, clean = journal_row(row)
+        row = unpack_journal_row(packed)
     except (Damaged, ValueError, TypeError):
         findings.error("journal", "meta", JOURNAL_KEY.decode(), "the row is damaged")
         return
     journal = path / JOURNAL_NAME
     if not journal.exists():
-        if not clean:
+        if row.waiting_bytes:
             findings.error("journal", "", JOURNAL_NAME, "the file is missing after an unclean end")
         return
     try:
-        waiting = waiting_records(journal, store_id, number)
+        waiting = waiting_records(journal, row)
     except StoreError as error:
         findings.error("journal", "", JOURNAL_NAME, str(error))
         return

@@ -135,6 +135,20 @@ def test_a_full_store_refuses_enqueues_and_lets_everything_else_go_on(world: Wor
     world.enqueue("q", 1)
 
 
+def test_a_full_store_takes_no_notes(world: World) -> None:
+    world.create("fast", durability="memory")
+    world.enqueue("q", 1)
+    world.enqueue("fast", 1)
+    job, fast = world.reserve_one(), world.reserve_one("fast")
+    items = [[each.id, each.attempt, {"checkpoint": bytes(9)}] for each in (job, fast)]
+    world.engine.store_full = True
+    [refused, noted] = world.call("note", [items])
+    assert (refused[1], noted) == ("STORE_FULL", 0)
+    assert world.get(job.id)["checkpoint"] is None
+    world.engine.store_full = False
+    assert world.call("note", [items]) == [0, 0]
+
+
 def test_a_full_store_still_answers_a_repeat_of_what_is_stored(world: World) -> None:
     args: dict[str, Any] = {"producer": bytes(16), "sequence": 1}
     ids = world.enqueue("q", 2, **args)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tenure_server import capacity_watch
+from tenure_server import capacity_watch, exits
+from tenure_storage import writer
 from tenure_storage.journaled_store import open_journaled
 from tests.server.support import body, running
 
@@ -82,6 +83,27 @@ async def test_a_full_disk_counts_as_a_full_store_and_frees_the_reserve(
         free[0] = 10 << 30
         broker.hub.capacity.check(broker.hub.clock().mono_ms)
         await wire.do("enqueue", ["q", [body()]])
+    store.close()
+
+
+async def test_a_look_at_a_full_store_that_finds_it_broken_ends_the_broker(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_journaled(place / "data", max_bytes=256 << 20)
+    monkeypatch.setattr(capacity_watch, "COMMIT_CHECKS_APART_MS", 1 << 40)
+    async with running(store=store) as broker:
+        wire = await broker.hello()
+        monkeypatch.setattr(capacity_watch, "disk_free_bytes", lambda _: 0)
+        broker.hub.capacity.check(broker.hub.clock().mono_ms)
+        await wire.do("queue.create", {"queue": "q"})
+
+        def failing(_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(writer, "commit_transaction", failing)
+        broker.hub.capacity.check(broker.hub.clock().mono_ms)
+
+        assert await broker.exit_code() == exits.IO_ERROR
     store.close()
 
 

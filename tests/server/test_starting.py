@@ -10,6 +10,7 @@ import signal
 import socket
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from tenure_server import exits, listener
@@ -18,6 +19,7 @@ from tenure_server.data_dir import open_store
 from tenure_server.listener import bind, connections_within_files, is_public
 from tenure_server.main import main, run
 from tenure_server.port_file import remove_port_file, write_port_file
+from tenure_storage import writer
 from tenure_storage.lmdb_store import open_lmdb
 from tenure_storage.store import StoreError
 from tests.server.support import Process, Wire, config_of, process
@@ -177,6 +179,20 @@ def test_a_bad_flag_value_exits_78_and_an_unknown_flag_2(
     with pytest.raises(SystemExit) as stopped:
         main(["--lisen", "x:1"])
     assert stopped.value.code == 2
+
+
+def test_a_disk_that_is_full_at_the_start_is_worth_another_try(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise lmdb.DiskError("mdb_txn_commit: No space left on device")
+
+    monkeypatch.setattr(writer, "commit_transaction", full)
+    with pytest.raises(exits.StartError, match="No space left") as refused:
+        open_store(config_of({"data_dir": place / "data"}))
+    assert refused.value.code == exits.IO_ERROR
+    monkeypatch.undo()
+    open_store(config_of({"data_dir": place / "data"})).close()
 
 
 def test_an_automatic_capacity_leaves_room_in_a_map_given_by_hand(place: Path) -> None:

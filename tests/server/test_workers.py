@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tenure_protocol import limits
-from tenure_protocol.wire import pack
+from tenure_protocol.wire import pack, unpack
 from tenure_server.worker_operations import DEPTH_MAX, VALUES_MAX
 from tenure_server.workers import LOST_MAX, LOST_SHOWN_MS
-from tests.server.support import Running, Wire, running
+from tests.server.support import HeldStore, Running, Wire, body, running
 
 INFO = {
     "name": "mailer", "host": "h1", "pid": 42, "version": "0.2.0", "app": "shop:app",
@@ -202,6 +202,26 @@ async def test_a_long_list_leaves_out_what_is_long_and_then_workers(
         assert (len(told["workers"]), told["complete"]) == (1, False)
 
 
+async def test_a_list_looks_only_into_the_workers_that_it_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as broker:
+        for name in ("a", "b", "c", "d", "e"):
+            wire, _ = await worker(broker, name)
+            await wire.do("worker.beat", {**BEAT, "jobs": BEAT["jobs"] * 100})
+        looked_into: list[int] = []
+
+        def counted(data: bytes) -> object:
+            looked_into.append(len(data))
+            return unpack(data)
+
+        monkeypatch.setattr("tenure_server.workers.unpack", counted)
+        monkeypatch.setattr("tenure_server.workers.LISTED_BYTES_MAX", 1_000)
+        told = await wire.do("worker.list", {})
+        assert 1 < len(told["workers"]) < 5
+        assert sum(looked_into) < 1_000
+
+
 # ---- coming and going ----------------------------------------------------------------------
 
 
@@ -377,6 +397,21 @@ async def test_whoever_asked_may_go_away_before_the_answer() -> None:
         person.writer.transport.abort()
         await broker.until(lambda: len(broker.hub.connections) == 1)
         assert await wire.do("worker.report", {"token": token, "text": "late"}) == {}
+
+
+async def test_a_broker_that_is_stopping_asks_nobody_for_stacks() -> None:
+    store = HeldStore()
+    async with running(store=store) as broker:
+        _, worker_id = await worker(broker)
+        person = await broker.hello()
+        store.holding = True
+        person.post("enqueue", ["q", [body()]])
+        await broker.until(lambda: len(store.held) == 1)
+        broker.broker.stop()
+        assert (await notice(person))[0] == "draining"
+        asked = {"worker": worker_id, "timeout_ms": 3_600_000}
+        assert await code(person, "worker.stacks", asked) == "DRAINING"
+        store.let_go()
 
 
 async def test_a_broker_that_stops_waits_for_nobodys_stacks() -> None:

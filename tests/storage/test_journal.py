@@ -9,14 +9,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from tenure_storage import journal as journal_module
 from tenure_storage import journaled_store, writer
 from tenure_storage.backup import backup_to, restore
-from tenure_storage.journal import BLOCK_BYTES, JOURNAL_NAME, open_journal
+from tenure_storage.journal import BLOCK_BYTES, JOURNAL_NAME, Journal, open_journal
 from tenure_storage.journaled_store import RECORD_ROWS_MAX, JournaledStore
-from tenure_storage.store import JOBS, META, STATES, Batch, StoreError
+from tenure_storage.store import JOBS, META, STATES, Batch, StoreError, StoreUnwritable
 from tenure_storage.verify import verify
 from tests.storage.sample import (
     batch,
@@ -184,6 +185,40 @@ def test_any_history_of_batches_and_kills_keeps_what_was_confirmed(
         assert rows_of(store.path) == rows
 
 
+@pytest.mark.usefixtures("lazy")
+def test_records_of_any_length_are_read_as_they_were_written(
+    store: JournaledStore, tmp_path: Path
+) -> None:
+    chance = random.Random(7)
+    rows = {
+        blocks.to_bytes(1, "big") + bytes([more]): chance.randbytes(blocks * 4095 - 60 + more)
+        for blocks in (1, 2, 3)
+        for more in range(0, 40, 3)
+    }
+    for key, value in rows.items():
+        if store._journal.half_full:
+            store.flush()
+        put(store, key, value=value)
+
+    assert rows_of(image(store, tmp_path)) == rows
+
+
+@pytest.mark.usefixtures("lazy")
+@pytest.mark.parametrize("own", [True, False])
+def test_nothing_that_is_stored_is_taken_for_a_record(
+    own: bool, store: JournaledStore, tmp_path: Path
+) -> None:
+    maker = store._journal if own else Journal(-1, tmp_path, 1, 0)
+    forged = maker.record(1 << 40, b"") + bytes(4)
+    for offset in range(len(forged)):
+        put(store, b"k", value=bytes(offset) + forged * 250)
+        if store._journal.half_full:
+            store.flush()
+    put(store, b"k", value=b"v")
+
+    assert rows_of(image(store, tmp_path)) == {b"k": b"v"}
+
+
 # ---- an end in order ------------------------------------------------------------------------
 
 
@@ -213,17 +248,34 @@ def test_a_journal_that_is_missing_after_a_kill_is_an_error_until_somebody_accep
 
 
 @pytest.mark.usefixtures("lazy")
-def test_the_journal_of_another_store_is_refused(
-    store: JournaledStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_journal_of_another_store_is_refused(store: JournaledStore, tmp_path: Path) -> None:
     put(store, b"a")
-    monkeypatch.setattr("tenure_storage.lmdb_store.time.time_ns", lambda: 77_000_000)
     other = open_journaled_small(tmp_path / "other")
     other.close()
     shutil.copy(store.path / JOURNAL_NAME, other.path / JOURNAL_NAME)
 
-    with pytest.raises(StoreError, match="belongs to another store"):
+    with pytest.raises(StoreError, match="not the one that this store was written with"):
         open_journaled_small(other.path)
+
+
+@pytest.mark.usefixtures("lazy")
+def test_a_journal_whose_loss_was_accepted_cannot_come_back(
+    store: JournaledStore, tmp_path: Path
+) -> None:
+    put(store, b"a", value=b"old")
+    put(store, b"b", value=b"old")
+    copy = image(store, tmp_path)
+    lost = (copy / JOURNAL_NAME).rename(tmp_path / "lost")
+    (copy / JOURNAL_NAME).touch()
+    again = open_journaled_small(copy)
+    put(again, b"b", value=b"new")
+    killed = image(again, tmp_path, "killed")
+    again.close()
+    assert rows_of(killed) == {b"b": b"new"}
+    shutil.copy(lost, killed / JOURNAL_NAME)
+
+    with pytest.raises(StoreError, match="not the one that this store was written with"):
+        open_journaled_small(killed)
 
 
 def test_a_journal_that_was_cut_is_refused(store: JournaledStore) -> None:
@@ -232,6 +284,39 @@ def test_a_journal_that_was_cut_is_refused(store: JournaledStore) -> None:
 
     with pytest.raises(StoreError, match="cut short"):
         open_journaled_small(store.path)
+
+
+@pytest.mark.usefixtures("lazy")
+def test_a_journal_that_lost_whole_blocks_is_refused(store: JournaledStore, tmp_path: Path) -> None:
+    store.commit(sound_batch())
+    store.flush()
+    for number in range(1, 9):
+        put(store, bytes([number]))
+    copy = image(store, tmp_path)
+    os.truncate(copy / JOURNAL_NAME, 4 * BLOCK_BYTES)
+
+    errors = [found.what for found in verify(copy).errors if found.kind == "journal"]
+    assert len(errors) == 1
+    assert "cut short" in errors[0]
+    with pytest.raises(StoreError, match="cut short"):
+        open_journaled_small(copy)
+
+
+@pytest.mark.usefixtures("lazy")
+def test_a_disk_that_takes_nothing_at_a_start_is_told_and_loses_nothing(
+    store: JournaledStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, b"a")
+    copy = image(store, tmp_path)
+
+    def full(_: object) -> None:
+        raise lmdb.DiskError("mdb_txn_commit: No space left on device")
+
+    monkeypatch.setattr(writer, "commit_transaction", full)
+    with pytest.raises(StoreUnwritable, match=r"No space left .* keeps what was confirmed"):
+        open_journaled_small(copy)
+    monkeypatch.undo()
+    assert set(rows_of(copy)) == {b"a"}
 
 
 @pytest.mark.usefixtures("lazy")
@@ -356,7 +441,7 @@ def test_a_caller_that_cannot_be_told_latches_the_store(store: JournaledStore) -
 
 
 def test_records_never_share_a_block_and_never_touch_what_lmdb_has_not(tmp_path: Path) -> None:
-    ring = open_journal(tmp_path, 1, expected=False)
+    ring = open_journal(tmp_path, None)
     chance = random.Random(5)
     live: dict[int, range] = {}
     oldest = 1
@@ -383,8 +468,8 @@ def test_records_never_share_a_block_and_never_touch_what_lmdb_has_not(tmp_path:
 
 
 def test_a_record_as_long_as_the_journal_fits_and_one_more_byte_does_not(tmp_path: Path) -> None:
-    ring = open_journal(tmp_path, 1, expected=False)
-    most = journal_module.JOURNAL_BYTES - 32
+    ring = open_journal(tmp_path, None)
+    most = journal_module.JOURNAL_BYTES - 31 - 64
 
     assert ring.place(1, most + 1) is None
     assert ring.place(1, most) == 0
@@ -395,7 +480,7 @@ def test_a_record_as_long_as_the_journal_fits_and_one_more_byte_does_not(tmp_pat
 
 
 def test_a_new_journal_has_no_records(tmp_path: Path) -> None:
-    ring = open_journal(tmp_path, 1, expected=False)
+    ring = open_journal(tmp_path, None)
     assert ring.read_after(0) == []
     ring.close()
 

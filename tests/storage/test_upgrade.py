@@ -10,13 +10,14 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from tenure import Client
 from tenure_storage.compact import compact
 from tenure_storage.format import UPGRADES
 from tenure_storage.lmdb_store import open_lmdb
-from tenure_storage.store import FORMAT, NOTES, TABLES, Batch, StoreError
+from tenure_storage.store import FORMAT, NOTES, TABLES, Batch, StoreError, StoreUnwritable
 from tenure_storage.verify import info as info_of
 from tenure_storage.verify import verify
 from tests.support.broker_process import BrokerProcess
@@ -93,6 +94,15 @@ def test_an_upgrade_that_fails_leaves_the_old_format(old: Path) -> None:
     assert info_of(old)["format"] == 1
     upgraded(old)
     assert info_of(old)["format"] == 2
+
+
+def test_an_upgrade_that_the_disk_does_not_take_is_told(old: Path) -> None:
+    def full(_: object) -> None:
+        raise lmdb.DiskError("No space left on device")
+
+    with pytest.raises(StoreUnwritable, match=r"cannot upgrade .*No space left"):
+        open_lmdb(old, max_bytes=1 << 24, upgrades={1: full})
+    assert info_of(old)["format"] == 1
 
 
 def test_everything_in_an_old_directory_lives_on(old: Path) -> None:

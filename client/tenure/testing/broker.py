@@ -217,7 +217,7 @@ class TestBroker:
         self._broker.restart()
 
     def fill_store(self) -> None:
-        """The store has no room: enqueues raise `StoreFull`, everything else goes on."""
+        """The store has no room: enqueues raise `StoreFull`, notes are refused, all else goes on."""
         self._broker.set_full(True)
 
     def unfill_store(self) -> None:

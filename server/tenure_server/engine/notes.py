@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from tenure_protocol import limits
-from tenure_protocol.errors import BadRequest, PayloadTooLarge
+from tenure_protocol.errors import BadRequest, PayloadTooLarge, StoreFull
 from tenure_server.engine.core import Core
 from tenure_server.engine.fields import args_map, item, text
 from tenure_server.engine.finding import Live, known, noted, put_state, state_of
@@ -42,6 +42,8 @@ def _note(core: Core, lease: Lease, entry: list[object]) -> object:
     if checkpoint is None and progress is None and not lines:
         return 0
     space = lease.queue.space
+    if core.store_full and not space.volatile:
+        raise StoreFull("the store is full: nothing was noted. Acks and fails still work")
     state = known(state_of(space, lease.id))
     if lease.plain or not state.flags & HAS_NOTES:
         _tell_of_notes(core, taken(core, lease))
