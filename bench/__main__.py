@@ -21,6 +21,7 @@ from bench.report import comparison, result, save, table
 from bench.rows import Row, Summary, summarise
 from bench.sizes import FULL, QUICK, Sizes, tiny
 from bench.stage import LoadError, Stage
+from bench.worker import WorkerError
 from bench.workloads import WORKLOADS
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _work_directory(options.dir) as directory:
             _check_disk(parser, directory, allowed=options.allow_tmpfs)
             return _run(options, directory, old)
-    except (BrokerError, LoadError, ProfilerError, OSError, ValueError) as error:
+    except (BrokerError, WorkerError, LoadError, ProfilerError, OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 
@@ -156,8 +157,9 @@ def _heading(machine: dict[str, object], rounds: int) -> str:
     return (
         f"\nTenure on {machine['cpu']}, {machine['cores']} cores, {machine['filesystem']}, "
         f"Python {machine['python']}, Linux {machine['kernel']}; {rounds} round(s)\n"
-        "Every confirmation waits for an fsync; 100-byte payloads; loopback. CPU in % of a core,\n"
-        "~ where other processes used so much of it that the row says little.\n"
+        "Every confirmation waits for an fsync; loopback; payloads of 100 bytes, tasks with one\n"
+        "number that do nothing. CPU in % of a core, ~ where other processes used so much of it\n"
+        "that the row says little. The clients of a row are its worker, too.\n"
     )
 
 

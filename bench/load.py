@@ -41,6 +41,8 @@ class Order:
     seconds: float = 0.0
     counters: str = ""
     slot: int = 0
+    task: str = ""
+    moments: str = ""
 
     @property
     def url(self) -> str:
@@ -90,10 +92,11 @@ def main() -> None:
     # Imported here: each brings a client library, and the roles import this module.
     from bench.roles_async import ASYNC_ROLES
     from bench.roles_sync import SYNC_ROLES
+    from bench.roles_tasks import TASK_ROLES
     from bench.roles_wire import WIRE_ROLES
 
     order = Order(**json.loads(sys.argv[1]))
-    roles: dict[str, Role] = {**SYNC_ROLES, **ASYNC_ROLES, **WIRE_ROLES}
+    roles: dict[str, Role] = {**SYNC_ROLES, **ASYNC_ROLES, **WIRE_ROLES, **TASK_ROLES}
     cpu_begin = 0.0
 
     def ready() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,32 @@ def cpu_seconds(pid: int) -> float:
     except OSError:
         return 0.0
     return sum(int(field) for field in fields[11:15]) / TICKS_PER_S
+
+
+def run_seconds(pid: int) -> float:
+    """Time on a processor of the threads that a process has now, to the microsecond.
+
+    0 when it is gone. Where the kernel does not keep it, `cpu_seconds`.
+    """
+    ran_ns = 0
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                ran_ns += int((thread / "schedstat").read_text().split()[0])
+    except OSError:
+        return 0.0
+    return ran_ns / 1e9 if ran_ns else cpu_seconds(pid)
+
+
+def children_of(pid: int) -> list[int]:
+    """The process ids of the children of a process."""
+    children = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = stat.read_text().rsplit(")", 1)[1].split()[1]
+            if int(parent) == pid:
+                children.append(int(stat.parent.name))
+    return sorted(children)
 
 
 def own_cpu_seconds() -> float:

@@ -1,4 +1,4 @@
-"""Where the time goes: py-spy beside one row, on the broker and on the first client.
+"""Where the time goes: py-spy beside one row, on the broker, the first client and the worker.
 
 py-spy is optional (`pip install py-spy`) and may need the right to trace processes.
 """
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,12 +33,14 @@ class Profiler:
     reports: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def during(self, row: str, broker_pid: int, client_pids: Sequence[int]) -> Iterator[None]:
-        """Records while the block runs, if `row` is meant. Raises `ProfilerError`."""
+    def during(self, row: str, targets: Mapping[str, int]) -> Iterator[None]:
+        """Records `targets` (who -> process id) while the block runs, if `row` is meant.
+
+        Raises `ProfilerError`.
+        """
         if self.name not in (row, workload_of(row)):
             yield
             return
-        targets = {"broker": broker_pid, "client": client_pids[0]}
         spies = {
             who: _spy(self._output(row, who), pid, native=self.native)
             for who, pid in targets.items()
@@ -59,8 +61,9 @@ class Profiler:
 
 
 def workload_of(row: str) -> str:
-    """The workload that measures a row: the first word of its name."""
-    return row.partition("-")[0]
+    """The workload that measures a row: the first word of its name; of a task, tasks."""
+    word = row.partition("-")[0]
+    return "tasks" if word == "task" else word
 
 
 def _spy(output: Path, pid: int, *, native: bool) -> subprocess.Popen[bytes]:

@@ -91,7 +91,7 @@ def _summary(rows: list[Row]) -> Summary:
         overwrite_p99_us=median([one.disk.overwrite_p99_us for one in conditions]),
     )
     value = median(values)
-    aim = AIMS.get(name)
+    aim, p99_us = AIMS.get(name), _median_or_none([row.p99_us for row in rows])
     return Summary(
         name=name,
         value=value,
@@ -100,9 +100,9 @@ def _summary(rows: list[Row]) -> Summary:
         unit=rows[0].unit,
         rounds=len(rows),
         aim=aim.text(disk) if aim else "",
-        met=aim.met(value, disk) if aim else None,
+        met=aim.met(value, disk, p99_us) if aim else None,
         p50_us=_median_or_none([row.p50_us for row in rows]),
-        p99_us=_median_or_none([row.p99_us for row in rows]),
+        p99_us=p99_us,
         broker_us_per_job=_median_or_none([row.cpu_us()[0] for row in rows]),
         clients_us_per_job=_median_or_none([row.cpu_us()[1] for row in rows]),
         broker_cpu_percent=_median_or_none([one.broker_cpu_percent for one in conditions]),

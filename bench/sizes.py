@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Jobs per workload, seconds of the crowd, samples of the disk."""
+    """Jobs per workload, seconds of the crowd and of the idle worker, samples of the disk."""
 
     batch_jobs: int = 300_000
     stream_jobs: int = 120_000
@@ -16,6 +16,9 @@ class Sizes:
     crowd_seconds: float = 8.0
     backlog_jobs: int = 1_000_000
     probe_jobs: int = 100_000
+    threads_jobs: int = 16_000
+    run_jobs: int = 40_000
+    worker_idle_seconds: float = 60.0
     disk_samples: int = 300
 
 
@@ -29,6 +32,9 @@ QUICK = Sizes(
     crowd_seconds=2.0,
     backlog_jobs=200_000,
     probe_jobs=40_000,
+    threads_jobs=4_000,
+    run_jobs=8_000,
+    worker_idle_seconds=10.0,
     disk_samples=100,
 )
 
@@ -43,5 +49,8 @@ def tiny(jobs: int) -> Sizes:
         crowd_seconds=0.5,
         backlog_jobs=jobs,
         probe_jobs=jobs,
+        threads_jobs=jobs,
+        run_jobs=jobs,
+        worker_idle_seconds=0.5,
         disk_samples=20,
     )

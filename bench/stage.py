@@ -19,6 +19,7 @@ from bench.profiler import Profiler
 from bench.rows import Conditions, Row
 from bench.sizes import Sizes
 from bench.wire import wire_to
+from bench.worker import Worker, WorkerCpu
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET_LOOK_SECONDS = 0.3
@@ -38,6 +39,7 @@ class Phase:
     seconds: float
     commits: int
     conditions: Conditions
+    worker_cpu: WorkerCpu | None = None
 
     @property
     def done(self) -> int:
@@ -127,10 +129,13 @@ class Stage:
             loop_millions_per_s=loop_millions_per_s(),
         )
 
-    def run(self, row: str, broker: Broker, orders: Sequence[Order]) -> Phase:
+    def run(
+        self, row: str, broker: Broker, orders: Sequence[Order], worker: Worker | None = None
+    ) -> Phase:
         """Starts one process per order, lets them go together and waits for all.
 
-        Raises `LoadError` when one of them fails.
+        The CPU time of `worker` counts as that of the clients. Raises `LoadError` when one of
+        them fails.
         """
         before = self.conditions()
         with contextlib.ExitStack() as stack:
@@ -139,20 +144,23 @@ class Stage:
                 _line(load)
             await_quiet(self.patience_seconds)
             if self.profiler:
-                pids = [load.pid for load in loads]
-                stack.enter_context(self.profiler.during(row, broker.pid, pids))
+                targets = _targets(broker, loads[0].pid, worker)
+                stack.enter_context(self.profiler.during(row, targets))
             commits = _commits(broker)
             busy, own = machine_busy_seconds(), own_cpu_seconds()
+            used = worker.cpu() if worker else None
             server, begin = cpu_seconds(broker.pid), time.monotonic()
             for load in loads:
                 _go(load)
             outcomes = [Outcome(**json.loads(_line(load))) for load in loads]
             wall = time.monotonic() - begin
             server = cpu_seconds(broker.pid) - server
+            used = worker.cpu().since(used) if worker and used else None
             busy = machine_busy_seconds() - busy
             own = own_cpu_seconds() - own
             commits = _commits(broker) - commits
         clients = sum(outcome.cpu_seconds for outcome in outcomes)
+        clients += used.seconds if used else 0.0
         # `wall` has the consumers' last, empty wait in it; the work ended before that.
         first, last = min(one.begin for one in outcomes), max(one.end for one in outcomes)
         seconds = max(last - first, 1e-9)
@@ -160,6 +168,7 @@ class Stage:
             outcomes=outcomes,
             seconds=seconds,
             commits=commits,
+            worker_cpu=used,
             conditions=Conditions(
                 disk=before.disk,
                 loop_millions_per_s=before.loop_millions_per_s,
@@ -170,6 +179,14 @@ class Stage:
                 other_cpu_percent=max(0.0, 100 * (busy - own - server - clients) / wall),
             ),
         )
+
+
+def _targets(broker: Broker, client_pid: int, worker: Worker | None) -> dict[str, int]:
+    """What to profile: who -> process id."""
+    targets = {"broker": broker.pid}
+    if worker is None:
+        return {**targets, "client": client_pid}
+    return {**targets, "worker": worker.pid, "child": worker.children[0]}
 
 
 def _commits(broker: Broker) -> int:

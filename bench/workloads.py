@@ -11,6 +11,7 @@ from bench.load import IDLE_GAP_SECONDS, Order
 from bench.machine import paused_sync_p50_us
 from bench.rows import Row
 from bench.stage import Phase, Stage
+from bench.taskrows import tasks, worker
 from bench.wire import wire_to
 
 CHUNK = 1_000
@@ -190,5 +191,7 @@ WORKLOADS: dict[str, Workload] = {
     "idle": idle,
     "memory": memory,
     "wire": wire,
+    "tasks": tasks,
+    "worker": worker,
     "backlog": backlog,
 }

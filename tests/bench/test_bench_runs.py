@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from bench.aims import Aim
+from bench.machine import DiskSpeed
+from bench.profiler import workload_of
+
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = 50
 
@@ -32,6 +36,19 @@ ROWS = {
         "wire-stream-enqueue",
         "wire-single-enqueue",
     ],
+    "tasks": [
+        "task-enqueue-1",
+        "task-enqueue-16",
+        "task-enqueue-many",
+        "task-run-async",
+        "task-run-thread",
+        "task-run-process",
+        "task-run-process-prefetch",
+        "task-idle-latency",
+        "task-idle-latency-thread",
+        "task-idle-latency-process",
+    ],
+    "worker": ["worker-idle-cpu"],
     "backlog": [
         "backlog-before-enqueue",
         "backlog-before-consume",
@@ -47,6 +64,11 @@ ROWS = {
 }
 
 
+# How much a row can be: memory may shrink, a task may begin before its `enqueue` returns, and
+# a worker may rest for as long as one looks.
+MAY_BE_NOTHING = ("backlog-memory", "backlog-disk", "task-idle", "worker-idle")
+
+
 def bench(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
@@ -59,9 +81,17 @@ def bench(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         "--allow-tmpfs",
     ]
     command += ["--dir", str(directory), *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    try:
+        out, err = process.communicate()
+    except BaseException:
+        # Asked to end, it ends what it has started; killed, it would leave that behind.
+        process.terminate()
+        process.communicate(timeout=30)
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -70,6 +100,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("workload", ROWS)
 def test_a_workload_measures_its_rows_and_leaves_nothing_behind(
     workload: str, tmp_path: Path
@@ -82,11 +113,45 @@ def test_a_workload_measures_its_rows_and_leaves_nothing_behind(
     rows = rows_of(file)
     assert [row["name"] for row in rows] == ROWS[workload]
     for row in rows:
-        if not row["name"].startswith(("backlog-memory", "backlog-disk")):
+        if not row["name"].startswith(MAY_BE_NOTHING):
             assert row["value"] > 0, row
         assert row["disk"]["append_p50_us"] > 0
         assert row["name"] in done.stdout
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_row_with_a_worker_tells_the_cpu_time_of_its_parent_and_its_children(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "result.json"
+
+    done = bench(tmp_path, "--only", "worker", "--json", str(file))
+
+    assert done.returncode == 0, done.stderr
+    extras = rows_of(file)[0]["extras"]
+    assert extras["children"] == 3
+    assert extras["parent ms/min"] + extras["children ms/min"] == pytest.approx(
+        rows_of(file)[0]["value"]
+    )
+
+
+def test_an_aim_may_bound_the_p99_too() -> None:
+    disk = DiskSpeed(append_p50_us=100, append_p99_us=1, overwrite_p50_us=1, overwrite_p99_us=1)
+    aim = Aim(at_most=1_000, p99_at_most=5_000)
+
+    assert aim.met(900, disk, 4_000)
+    assert not aim.met(900, disk, 6_000)
+    assert not aim.met(1_100, disk, 4_000)
+    assert aim.text(disk) == "<= 1,000, p99 5,000"
+
+
+@pytest.mark.parametrize(
+    ("row", "workload"),
+    [("task-run-async", "tasks"), ("worker-idle-cpu", "worker"), ("single-enqueue", "single")],
+)
+def test_the_workload_of_a_row_is_known_by_its_name(row: str, workload: str) -> None:
+    assert workload_of(row) == workload
 
 
 @pytest.mark.slow
