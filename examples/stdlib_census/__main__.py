@@ -1,7 +1,5 @@
 """The whole story: a broker, workers, real files, two kill -9s, and a sum that must be right.
 
-    python -m examples.stdlib_census [--limit N] [--workers N] [--timeout SECONDS]
-
 Exit code 0 only if every file ended exactly once, in the results or rightly in the
 dead-letter queue, although a worker and the broker were killed in the middle.
 """
@@ -9,25 +7,23 @@ dead-letter queue, although a worker and the broker were killed in the middle.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import sysconfig
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
+from examples.running import Broker, ExampleError, Workers, play, stage
 from examples.stdlib_census.analyse import Findings, UnparsableError, analyse
 from examples.stdlib_census.ledger import DeadLetter, add_up
-from examples.stdlib_census.processes import QUEUE, Broker, DemoError, Workers
+from examples.stdlib_census.tasks import LIBRARY, QUEUE, analyse_file, app
 from examples.stdlib_census.view import View, show_dead, show_findings, show_sum
-from tenure import Client, JobInfo, NewJob
+from tenure import Client, JobInfo
 
-LEASE = "3s"
+PREFETCH = 4
+"""Files that a worker has at hand beyond those it works on: parsing one takes milliseconds."""
 POLL_S = 0.05
 WORKER_DIES_AFTER = 0.15
 """The share of the work that is done when a worker is killed."""
@@ -53,22 +49,15 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3, help="worker processes [3]")
     parser.add_argument("--timeout", type=float, default=120, help="give up after so many seconds")
     options = parser.parse_args()
-    # A supervisor's SIGTERM must clean up like Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console()
-    library = Path(sysconfig.get_paths()["stdlib"])
-    try:
-        sizes = files_of(library, options.limit)
-        with stage(library) as (broker, workers, client):
-            outcome = run(console, sizes, options, broker, workers, client)
-            broker.stop()
-    except DemoError as error:
-        console.print(f"failed: {error}", highlight=False, markup=False)
-        return 1
-    except KeyboardInterrupt:
-        console.print("stopped; every process is ended and every file removed")
-        return 130
-    return verdict(console, library, sizes, outcome)
+    sizes = files_of(LIBRARY, options.limit)
+    arguments = ("--pool", "process", "-c", "1", "--prefetch", str(PREFETCH))
+    with stage("census", "examples.stdlib_census.tasks:app", *arguments) as on:
+        outcome = run(console, sizes, options, on.broker, on.workers)
+        app.close()
+        on.workers.stop()
+        on.broker.stop()
+    return verdict(console, sizes, outcome)
 
 
 def files_of(library: Path, limit: int | None) -> dict[str, int]:
@@ -92,39 +81,18 @@ def files_of(library: Path, limit: int | None) -> dict[str, int]:
     return {path: found[path] for path in chosen}
 
 
-@contextmanager
-def stage(library: Path) -> Iterator[tuple[Broker, Workers, Client]]:
-    """A running broker, no workers yet, and a client; everything is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="tenure-census-") as name:
-        place = Path(name)
-        broker = Broker(place)
-        try:
-            broker.start()
-            workers = Workers(broker.url, library, place / "workers.log")
-            try:
-                with Client(broker.url, name="census") as client:
-                    yield broker, workers, client
-            finally:
-                workers.kill_all()
-        finally:
-            broker.kill()
-
-
 def run(
     console: Console,
     sizes: dict[str, int],
     options: argparse.Namespace,
     broker: Broker,
     workers: Workers,
-    client: Client,
 ) -> Outcome:
     """Enqueues, works, kills, and collects what is there in the end."""
     begun = time.monotonic()
-    # Results stay for an hour: this process fetches them from the broker at the end.
-    client.create_queue(QUEUE, lease=LEASE, retention="1h")
-    ids = client.enqueue_many(QUEUE, (NewJob("analyse", {"path": path}) for path in sizes))
+    jobs = app.enqueue_many(analyse_file.s(path) for path in sizes)
     console.print(
-        f"{len(ids):,} files of the standard library enqueued, durably, in"
+        f"{len(jobs):,} files of the standard library enqueued, durably, in"
         f" {time.monotonic() - begun:.2f} s (broker pid {broker.pid})",
         highlight=False,
         soft_wrap=True,
@@ -132,40 +100,37 @@ def run(
     for _ in range(options.workers):
         workers.start_one()
     with View(console, len(sizes)) as view:
-        watch(view, len(sizes), begun + options.timeout, broker, workers, client)
+        watch(view, len(sizes), begun + options.timeout, broker, workers)
     console.print(f"done after {time.monotonic() - begun:.1f} s", highlight=False)
-    workers.stop()
-    return collect(client)
+    return collect(app.client)
 
 
-def watch(
-    view: View, total: int, ends: float, broker: Broker, workers: Workers, client: Client
-) -> None:
+def watch(view: View, total: int, ends: float, broker: Broker, workers: Workers) -> None:
     """Follows the work to its end and kills a worker and the broker on the way."""
     worker_lives = broker_lives = True
     while True:
-        counts = client.queue(QUEUE).counts
+        counts = app.client.queue(QUEUE).counts
         view.progress(counts)
         ended = counts["succeeded"] + counts["dead"]
         if ended >= total:
             break
         if time.monotonic() > ends:
-            raise DemoError(f"not done in time; the queue holds {dict(counts)}")
+            raise ExampleError(f"not done in time; the queue holds {dict(counts)}")
         workers.check()
         if worker_lives and ended >= total * WORKER_DIES_AFTER:
-            worker_lives = not kill_a_worker(view, workers, client)
+            worker_lives = not kill_a_worker(view, workers)
         elif broker_lives and not worker_lives and ended >= total * BROKER_DIES_AFTER:
-            kill_the_broker(view, broker, counts["leased"])
+            kill_the_broker(view, broker)
             broker_lives = False
         time.sleep(POLL_S)
     if worker_lives or broker_lives:
-        raise DemoError("the work was over before anybody was killed; take more files")
+        raise ExampleError("the work was over before anybody was killed; take more files")
 
 
-def kill_a_worker(view: View, workers: Workers, client: Client) -> bool:
+def kill_a_worker(view: View, workers: Workers) -> bool:
     """Kills a worker that holds jobs, and starts another; whether there was one."""
     held: dict[str, int] = {}
-    for job in client.peek(QUEUE, "leased", limit=PAGE, bodies=False).jobs:
+    for job in app.client.peek(QUEUE, "leased", limit=PAGE, bodies=False).jobs:
         name = (job.worker or "").partition("@")[0]
         held[name] = held.get(name, 0) + 1
     name = max(held, key=lambda each: held[each], default="")
@@ -177,7 +142,7 @@ def kill_a_worker(view: View, workers: Workers, client: Client) -> bool:
     return True
 
 
-def kill_the_broker(view: View, broker: Broker, leased: int) -> None:
+def kill_the_broker(view: View, broker: Broker) -> None:
     """Kills the broker and starts it again over the same files."""
     pid = broker.pid
     broker.kill()
@@ -214,10 +179,10 @@ def pages(client: Client, state: str) -> Iterator[JobInfo]:
             return
 
 
-def verdict(console: Console, library: Path, sizes: dict[str, int], outcome: Outcome) -> int:
+def verdict(console: Console, sizes: dict[str, int], outcome: Outcome) -> int:
     """Shows findings and sum; 0 if the sum is right."""
     total = add_up(
-        sizes, outcome.results, outcome.dead, [d.path for d in outcome.dead if parses(library, d)]
+        sizes, outcome.results, outcome.dead, [d.path for d in outcome.dead if parses(d)]
     )
     show_findings(console, outcome.results)
     show_dead(console, outcome.dead)
@@ -230,14 +195,14 @@ def verdict(console: Console, library: Path, sizes: dict[str, int], outcome: Out
     return 0 if total.is_right else 1
 
 
-def parses(library: Path, letter: DeadLetter) -> bool:
+def parses(letter: DeadLetter) -> bool:
     """Whether a file among the dead can be parsed after all: done again, here."""
     try:
-        analyse(letter.path, (library / letter.path).read_bytes())
+        analyse(letter.path, (LIBRARY / letter.path).read_bytes())
     except UnparsableError:
         return False
     return True
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(play(main))

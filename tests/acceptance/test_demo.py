@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from examples.stdlib_census.analyse import Findings, UnparsableError, analyse
 from examples.stdlib_census.ledger import DeadLetter, Sum, add_up
+from tests.examples.runs import run_example
 
-ROOT = Path(__file__).resolve().parents[2]
 FILES = 300
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_the_demo_loses_nothing_although_a_worker_and_the_broker_are_killed() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "examples.stdlib_census", "--limit", str(FILES), "--timeout", "120"],
-        cwd=ROOT, capture_output=True, text=True, timeout=170, check=False,
-        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "120"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_demo_loses_nothing_although_a_worker_and_the_broker_are_killed(
+    tmp_path: Path,
+) -> None:
+    arguments = ("--limit", str(FILES), "--timeout", "120")
+    printed = run_example("stdlib_census", tmp_path, *arguments)
     found = re.search(
-        r"^sum: (\d+) files = (\d+) results \+ (\d+) dead letters;(.*)$", done.stdout, re.M
+        r"^sum: (\d+) files = (\d+) results \+ (\d+) dead letters;(.*)$", printed, re.M
     )
-    assert found, done.stdout
+    assert found, printed
     assert int(found[1]) == FILES == int(found[2]) + int(found[3])
     assert " 0 missing, 0 doubled, 0 strange, 0 wrongly dead" in found[4]
-    killed = re.findall(r"kill -9 (\d+)", done.stdout)
-    assert len(killed) == 2, done.stdout
-    for pid in [*killed, *re.findall(r"pid (\d+)", done.stdout)]:
+    killed = re.findall(r"kill -9 (\d+)", printed)
+    assert len(killed) == 2, printed
+    for pid in [*killed, *re.findall(r"pid (\d+)", printed)]:
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
 
