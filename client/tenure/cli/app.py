@@ -26,6 +26,8 @@ SECTIONS = {
         "job": Entry("tenure.cli.job:job", "Look at jobs, wait for them, cancel them."),
     },
     "Workers": {
+        "worker": Entry("tenure.cli.worker:worker", "Run the jobs of an app."),
+        "dev": Entry("tenure.cli.dev:dev", "A broker and a worker that reloads, in one terminal."),
         "workers": Entry("tenure.cli.workers:workers", "Who works here: look, quiet, stop."),
     },
     "Queues": {

@@ -1,0 +1,25 @@
+"""`python -m tenure.worker MODULE:APP`: the same as `tenure worker`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command with the words of the command line. Returns the exit code."""
+    from tenure.cli.errors import exit_code_of
+    from tenure.cli.worker import worker
+
+    try:
+        worker.main(sys.argv[1:], prog_name="tenure worker")
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return int(code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
