@@ -12,6 +12,7 @@ from tenure.core.call import Call
 from tenure.core.command import Command
 from tenure.errors import BadRequest, BrokerError, ConnectionLost, RequestTimeout, StoreFull
 from tenure.info import ServerInfo
+from tenure.worker import notes as notes_module
 from tenure.worker import settle
 from tenure.worker.held import Held
 from tenure.worker.log import Log, Output
@@ -241,6 +242,26 @@ async def test_a_checkpoint_that_is_refused_is_an_error_in_the_task(
     assert child.heard[0][:3] == ["saved", 1, 7]
     assert told in child.heard[0][3]
     assert lost == ([held] if is_lost else [])
+
+
+async def test_a_checkpoint_waits_for_room_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes_module, "_PAUSE_S", 0.0)
+    full = [[1, "STORE_FULL", "no room", True, {}]]
+    link, notes, held, child, _ = noted(full, full, "ok")
+    notes.checkpoint(held, 7, b"x", 0)
+    notes.flush(0, all_of_it=False)
+    await until(lambda: child.heard)
+    assert child.heard == [["saved", 1, 7, None]]
+    assert len(link.sent) == 3
+
+
+async def test_a_checkpoint_of_a_job_that_has_ended_waits_for_nothing() -> None:
+    link, notes, held, _, _ = noted([[1, "STORE_FULL", "no room", True, {}]])
+    notes.checkpoint(held, 7, b"x", 0)
+    notes.flush(0, all_of_it=False)
+    held.over = True
+    await until(lambda: not notes.busy)
+    assert len(link.sent) == 1
 
 
 async def test_stale_progress_is_not_sent_again() -> None:

@@ -94,7 +94,9 @@ def _run(words: list[str], data_dir: Path, listen: str, scratch: Path) -> int:
             kept = "" if data_dir.parent != scratch else " (temporary: gone when this ends)"
             say("dev", f"broker at {url}, data in {data_dir}{kept}; Ctrl-C ends both")
             say("dev", f"enqueue from another terminal with  TENURE_URL={url}")
-            worker = _Process("worker", ["-m", "tenure.worker", *words], say, {"TENURE_URL": url})
+            # Said outright: an app with a broker of its own must not reach it from here.
+            command = ["-m", "tenure.worker", *words, "--url", url]
+            worker = _Process("worker", command, say, {"TENURE_URL": url})
             try:
                 return _watch(broker, worker, interrupted, say)
             finally:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenure.cli.commands import Group, duration_option, session_of
 from tenure.cli.fields import worker_fields
-from tenure.cli.human import NOTHING, ago, count, many, moment, safe_lines, size
+from tenure.cli.human import NOTHING, ago, count, duration, many, moment, safe_lines, size
 from tenure.cli.job import end_with_failures
 from tenure.cli.render import (
     Cells,
@@ -115,7 +115,7 @@ def _draw(screen: Console, each: WorkerInfo) -> None:
         if maps:
             put(screen, styled(title, "bold"))
         for one in maps:
-            told = "  ".join(f"{name} {value}" for name, value in one.items())
+            told = "  ".join(_told(name, value) for name, value in one.items())
             put(screen, styled(f"  {told}"))
     if not each.jobs:
         return
@@ -132,6 +132,16 @@ def _draw(screen: Console, each: WorkerInfo) -> None:
         for job in each.jobs
     ]
     put(screen, table(screen, columns, rows))
+
+
+def _told(name: str, value: Any) -> str:
+    """One fact in units for people."""
+    if isinstance(value, int):
+        if name.endswith("_bytes"):
+            return f"{name.removesuffix('_bytes')} {size(value)}"
+        if name.endswith("_ms"):
+            return f"{name.removesuffix('_ms')} {duration(value)}"
+    return f"{name} {value}"
 
 
 def _facts(each: WorkerInfo, now_ms: int) -> Iterator[tuple[str, str]]:

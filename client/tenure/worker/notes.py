@@ -85,8 +85,7 @@ class Notes:
         self._waiting.clear()
         self._urgent = False
         self.alarm_ms = _NEVER_MS
-        items = [[note.held.id, note.held.attempt, note.told] for note in notes]
-        command = work.settle_raw("note", items)
+        command = _command(notes)
         try:
             call = self._link.submit(command)
         except ClientClosed:
@@ -109,9 +108,11 @@ class Notes:
             except TenureError:
                 pass
             else:
-                for note, outcome in zip(notes, outcomes, strict=True):
-                    self._answer(note, self._read(note, outcome))
-                return
+                pairs = zip(notes, outcomes, strict=True)
+                notes = [note for note, outcome in pairs if not self._settled(note, outcome)]
+                if not notes:
+                    return
+                command = _command(notes)
             if all(note.held.over for note in notes) or not any(note.numbers for note in notes):
                 return  # only what would be stale by now
             await asyncio.sleep(_PAUSE_S)
@@ -120,15 +121,25 @@ class Notes:
             except ClientClosed:
                 return
 
-    def _read(self, note: _Note, outcome: Any) -> str | None:
+    def _settled(self, note: _Note, outcome: Any) -> bool:
+        """Tell the child what became of its note; False if it is to be sent again."""
         if outcome == 0 or outcome[0] == 0:
-            return None
+            self._answer(note, None)
+            return True
+        error = error_from_wire(outcome[1:])
+        if error.retryable and note.numbers and not note.held.over:
+            return False  # the store is full: the job waits for room, as its lease is extended
         if outcome[1] == "LEASE_LOST" and not note.held.over:
             self._lost(note.held)
-        return str(error_from_wire(outcome[1:]))
+        self._answer(note, str(error))
+        return True
 
     def _answer(self, note: _Note, error: str | None) -> None:
         child = note.held.child
         if child is not None and note.held.key in child.jobs:
             for number in note.numbers:
                 child.send([pipe.SAVED, note.held.key, number, error])
+
+
+def _command(notes: list[_Note]) -> Command[list[Any]]:
+    return work.settle_raw("note", [[n.held.id, n.held.attempt, n.told] for n in notes])

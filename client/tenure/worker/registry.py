@@ -15,12 +15,15 @@ from tenure.worker.settle import Link
 BEAT_MS = 10_000
 """How often a worker tells how it is."""
 
+STIR_MS = 1_000
+"""The same while jobs come and go."""
+
 FRESH_MS = 3 * BEAT_MS
 """A broker that answered within this time counts as there."""
 
 
 class Registry:
-    """Registers, and beats every ten seconds and whenever it is poked."""
+    """Registers, and beats every ten seconds, every second with jobs, and when it is poked."""
 
     def __init__(
         self, link: Link, who: Callable[[], dict[str, Any]], how: Callable[[], dict[str, Any]]
@@ -34,26 +37,30 @@ class Registry:
         self._how = how
         self._server: ServerInfo | None = None
         self._poked = asyncio.Event()
-        self._known = True
+        self._stirred = asyncio.Event()
 
     def poke(self) -> None:
         """Something changed that people should see now."""
         self._poked.set()
+        self._stirred.set()
+
+    def stir(self) -> None:
+        """Something changed that people should see soon."""
+        self._stirred.set()
 
     async def run(self) -> None:
         """Beat until it is cancelled."""
         while True:
             self._poked.clear()
+            self._stirred.clear()
             try:
                 await self._beat()
             except ClientClosed:
                 return
             except (TenureError, OSError):
                 self._server = None
-            try:
-                await asyncio.wait_for(self._poked.wait(), BEAT_MS / 1000)
-            except TimeoutError:
-                continue
+            if not await _within(STIR_MS, self._poked):
+                await _within(BEAT_MS - STIR_MS, self._stirred)
 
     async def _beat(self) -> None:
         server = self._link.server
@@ -76,3 +83,12 @@ class Registry:
     async def _register(self, server: ServerInfo) -> None:
         self.id = await self._link.call(fleet.register(self._who()))
         self._server = server
+
+
+async def _within(wait_ms: int, event: asyncio.Event) -> bool:
+    """Wait for an event, but not longer; whether it came."""
+    try:
+        await asyncio.wait_for(event.wait(), wait_ms / 1000)
+    except TimeoutError:
+        return False
+    return True

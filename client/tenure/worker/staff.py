@@ -106,6 +106,8 @@ class Staff:
         arguments += ["--slots", str(pool.spec.size if role == HOST else 1)]
         if options.reload:
             arguments.append("--watch")
+        if options.url is not None:
+            arguments += ["--url", options.url]
         if options.app_dir is not None:
             arguments += ["--app-dir", options.app_dir]
         child.start(arguments)

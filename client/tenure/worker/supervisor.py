@@ -42,11 +42,13 @@ from tenure.worker.stop import Stop
 
 EXIT_OK = 0
 EXIT_CONFIG = 78
+EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130
 
 _ALARM_MS_MAX = 3_600_000
 _TIMED_LOOK_S = 1.0
 _REQUEST_TIMEOUT_S = 10
+_CONNECT_TIMEOUT_S = 3
 
 
 class Worker:
@@ -88,6 +90,7 @@ class Worker:
         self._turning = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_ms = 0
+        self._trouble: str | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # -- the life -------------------------------------------------------------------------
@@ -105,7 +108,11 @@ class Worker:
                 await self.staff.wait(5)
                 return EXIT_OK if trouble is None else EXIT_CONFIG
             self._open(self.staff.manifest)
-            await self.reporter.start()
+            try:
+                await self.reporter.start()
+            except OSError as error:
+                self.log.error("health checks cannot be served", error=str(error))
+                return EXIT_UNAVAILABLE
             return await self.stop.run()
         finally:
             await self._close()
@@ -135,17 +142,20 @@ class Worker:
 
     def _settings(self, manifest: dict[str, Any]) -> Settings:
         return settings_of(
-            self.options.url or os.environ.get("TENURE_URL") or manifest.get("url"),
+            # As the app itself chooses: what it was made with, else TENURE_URL, else this machine.
+            self.options.url or manifest.get("url"),
             name=self.options.name,
             codec="msgpack",
             timeout=_REQUEST_TIMEOUT_S,
-            connect_timeout=_REQUEST_TIMEOUT_S,
+            connect_timeout=_CONNECT_TIMEOUT_S,
             reconnect=True,
             compress_over=False,
         )
 
     def _set_queues(self, manifest: dict[str, Any]) -> None:
-        default: Queues = self.options.queues or list(manifest.get("queues") or ["default"])
+        # Nobody said which is more important: a full queue must not starve the others.
+        of_the_app = dict.fromkeys(manifest.get("queues") or ["default"], 1)
+        default: Queues = self.options.queues or of_the_app
         self.feed.queues = {pool.name: pool.queues or default for pool in self.options.pools}
 
     def _new_manifest(self, manifest: dict[str, Any]) -> None:
@@ -202,6 +212,7 @@ class Worker:
         if self.connection.is_open:
             self.feed.turn(now_ms)
         self._set_alarm(now_ms)
+        self._tell_trouble()
         self.stop.look()
 
     def _set_alarm(self, now_ms: int) -> None:
@@ -224,6 +235,13 @@ class Worker:
     def _ring(self) -> None:
         self._alarm = None
         self.turn_soon()
+
+    def _tell_trouble(self) -> None:
+        trouble = self.feed.trouble
+        if trouble != self._trouble:
+            self._trouble = trouble
+            if trouble is not None:
+                self.log.warning("the broker does not answer; trying on", error=trouble)
 
     # -- what comes in --------------------------------------------------------------------
 
@@ -249,6 +267,7 @@ class Worker:
             self.jobs.take(pool, rows, mono_ms())
         else:
             self.jobs.give_back(pool, rows, endings.QUIET_REASON)
+        self.registry.stir()
 
     def _noted(self, held: Held, message: list[Any]) -> None:
         now_ms = mono_ms()
@@ -262,6 +281,7 @@ class Worker:
 
     def _told(self, held: Held, op: str, item: list[Any], outcome: Any) -> None:
         """The broker's last word on a job."""
+        self.registry.stir()
         if outcome != 0 and outcome[0] != 0:
             self._refused(held, op, outcome)
         hooks = self._hooks

@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.path.insert(0, os.path.abspath(arguments.app_dir))
     child = _Child(sock, Files() if arguments.watch else None)
     app = child.load(arguments.app)
+    if arguments.url is not None:
+        app.connect_to(arguments.url)
     hello = manifest(app, arguments.app)
     child.serve(app, arguments.role, hello)
 
@@ -55,6 +57,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--watch", action="store_true")
     parser.add_argument("--app-dir", default=".")
+    parser.add_argument("--url", help="The broker, whatever the app says.")
     return parser.parse_args(argv)
 
 
