@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -217,3 +218,14 @@ def buried(event: object) -> None:
     path = os.environ.get("TENURE_TEST_HOOKS")
     if path:
         note(path, f"{getattr(event, 'kind', '')} {getattr(event, 'task', '')}")
+
+
+@app.task
+def writes_into_the_pipe() -> None:
+    os.write(int(sys.argv[sys.argv.index("--fd") + 1]), b"hello\n")
+
+
+@app.task
+def starts_a_program(path: str) -> None:
+    with subprocess.Popen(["sleep", "3600"]) as program:
+        note(path, str(program.pid))

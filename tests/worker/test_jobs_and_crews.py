@@ -44,6 +44,11 @@ class PaperChild:
         self.last_lines = "last lines"
         self.told: list[list[Any]] = []
         self.left = self.killed = self.dumped = False
+        self.hung_up = False
+
+    @property
+    def fit(self) -> bool:
+        return self.doomed is None and not self.hung_up
 
     def run(self, jobs: list[Held]) -> None:
         for held in jobs:

@@ -61,7 +61,7 @@ def _type_name(error: BaseException) -> str:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as trouble:
+    except BaseException as trouble:
         # An exception whose text cannot be made must not keep the failure from being told.
         return f"(its message cannot be shown: {type(trouble).__name__})"
 

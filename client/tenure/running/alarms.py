@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from itertools import count
 from time import monotonic
 
 _STALE_MIN = 64
+
+_logger = logging.getLogger("tenure.child")
 
 
 class Alarm:
@@ -76,7 +79,11 @@ class Alarms:
                 alarm = heapq.heappop(self._heap)[2]
                 call, alarm.call = alarm.call, None
             if call is not None:
-                call()
+                try:
+                    call()
+                except Exception:
+                    # All other limits and messages of this process wait for this thread.
+                    _logger.exception("an alarm failed")
 
 
 alarms = Alarms()

@@ -132,7 +132,8 @@ class CurrentJob:
             plain = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not plain and not (value is None and name == "total"):
                 raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-        self._port.progress(n, total, None if message is None else str(message))
+        told = None if message is None else str(message)
+        self._port.progress(_portable(n), None if total is None else _portable(total), told)
 
     @property
     def log(self) -> JobLog:
@@ -177,6 +178,11 @@ class CurrentJob:
         if self._book is None:
             self._book = Checkpoints(self._delivery.checkpoint, self._port)
         return self._book
+
+
+def _portable(number: float) -> float:
+    # msgpack has integers of 64 bits, and floats.
+    return number if -(1 << 63) <= number < 1 << 63 or number != number else float(number)
 
 
 def prepare(job: CurrentJob, run: Prepared) -> None:

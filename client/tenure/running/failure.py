@@ -67,7 +67,7 @@ def failed(error: BaseException, *, dead: bool = False, kind: str = "failed") ->
     return Failed(failure_map(error, dead=dead, kind=kind, traceback=user_traceback(error)))
 
 
-def refused(error: Exception, *, dead: bool) -> Failed:
+def refused(error: BaseException, *, dead: bool) -> Failed:
     """The job could not even begin. Where this library found that out is of no use to anybody."""
     if isinstance(error, TenureError) and error.__cause__ is None:
         return Failed(failure_map(error, dead=dead, kind="failed", traceback=""))
@@ -82,7 +82,7 @@ def user_traceback(error: BaseException) -> str:
         shown = TracebackException.from_exception(error)
         _strip(shown, set())
         return "".join(shown.format())
-    except Exception as trouble:
+    except BaseException as trouble:
         return f"(the traceback cannot be shown: {type(trouble).__name__})"
 
 

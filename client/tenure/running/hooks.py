@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,9 @@ async def run_hooks(app: App, kind: str, data: Mapping[str, Any]) -> None:
                 await hook(event)
             else:
                 await asyncio.to_thread(hook, event)
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # one that exits must not take the jobs of its process along
             _told(hook, event)
 
 
@@ -72,9 +74,16 @@ def call_hooks(
             if not is_async_callable(hook):
                 hook(event)
             elif run is not None:
-                run(hook(event))
-        except Exception:
+                run(_held(hook(event)))
+        except BaseException:
             _told(hook, event)
+
+
+async def _held(hook: Coroutine[Any, Any, Any]) -> None:
+    try:
+        await hook
+    except (SystemExit, KeyboardInterrupt) as error:  # they would end the loop as well
+        raise RuntimeError(f"it raised {type(error).__name__}") from error
 
 
 def _told(hook: Callable[..., Any], event: JobEvent) -> None:

@@ -89,7 +89,7 @@ class Runner:
                 payload = msgpack.unpackb(data, strict_map_key=False)
             else:
                 payload = decode_value(data, codec, delivery.id)
-        except (PayloadError, ValueError, msgpack.exceptions.UnpackException) as error:
+        except (PayloadError, ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
             return refused(_unreadable(error, delivery), dead=True)
         try:
             plan = self._plans.get(name) or self._plan(name)
@@ -98,7 +98,9 @@ class Runner:
             return refused(error, dead=False)
         try:
             arguments = plan.unpack(payload)
-        except Exception as error:
+        except BaseException as error:  # the types of arguments are made by user code
+            if isinstance(error, KeyboardInterrupt) and _is_main_thread():
+                raise
             return refused(error, dead=True)
         timeout_ms, soft_ms = plan.timeout_ms, plan.soft_ms
         if headers:

@@ -38,6 +38,10 @@ class Owner(Protocol):
         """Messages of the child, oldest first."""
         ...
 
+    def hung_up(self, child: Child) -> None:
+        """Its end of the pipe is closed: it takes nothing more."""
+        ...
+
     def ended(self, child: Child) -> None:
         """The process is gone, and everything that it said was told."""
         ...
@@ -69,9 +73,11 @@ class Child:
         self._owner = owner
         self._stderr = stderr
         self._tail = bytearray()
-        self._decoder = pipe.new_decoder()
+        self._torn = False
+        self._decoder = pipe.new_decoder(pipe.CHILD_FRAME_BYTES_MAX)
         self._process: subprocess.Popen[bytes] | None = None
         self._transport: asyncio.Transport | None = None
+        self._errors: asyncio.ReadTransport | None = None
         self._unsent: list[bytes] = []
         self._watch: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
@@ -84,6 +90,11 @@ class Child:
         """The process."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def fit(self) -> bool:
+        """Whether what is sent to it can still be done: it is not dead, nor about to be."""
+        return self.doomed is None and not self._closed.done()
 
     @property
     def last_lines(self) -> str:
@@ -120,7 +131,10 @@ class Child:
         loop = asyncio.get_running_loop()
         assert self._process is not None
         _watch_exit(self._process, loop, self._exited)
-        await loop.connect_read_pipe(lambda: _Errors(self), os.fdopen(read_fd, "rb", 0))
+        # Closed in the end, for what has left the group may keep the other end for ever.
+        self._errors, _ = await loop.connect_read_pipe(
+            lambda: _Errors(self), os.fdopen(read_fd, "rb", 0)
+        )
         await loop.create_unix_connection(lambda: _Pipe(self), sock=ours)
         done, _ = await asyncio.wait(
             (self._exited, self._closed), return_when=asyncio.FIRST_COMPLETED
@@ -139,6 +153,8 @@ class Child:
         self.state = "dead"
         if self._transport is not None:
             self._transport.abort()
+        if self._errors is not None:
+            self._errors.close()
         self._owner.ended(self)
 
     async def wait(self) -> None:
@@ -153,7 +169,7 @@ class Child:
         data = pipe.frame(message)
         if self._transport is None:
             self._unsent.append(data)
-        else:
+        elif not self._transport.is_closing():
             self._transport.write(data)
 
     def run(self, jobs: list[Held]) -> None:
@@ -193,10 +209,14 @@ class Child:
 
     def received(self, data: bytes) -> None:
         """Bytes of any number of messages."""
+        if self._torn:
+            return
         try:
             messages = [pipe.unpack(body) for body in self._decoder.feed(data)]
         except Exception:
-            # User code can reach the descriptor; what comes out of it then is no message.
+            # User code can reach the descriptor; what comes out of it then is no message, and
+            # where the next one begins is unknown.
+            self._torn = True
             self.kill(None)
             return
         self._owner.said(self, messages)
@@ -205,6 +225,7 @@ class Child:
         """Its end of the pipe is closed."""
         if not self._closed.done():
             self._closed.set_result(None)
+            self._owner.hung_up(self)
 
     def wrote(self, data: bytes) -> None:
         """Bytes that it wrote to stderr."""

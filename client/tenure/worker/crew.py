@@ -67,11 +67,16 @@ class Crew:
         """Whether no job is here."""
         return not self.waiting and not any(child.jobs for child in self.children)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether as many jobs wait as can run at a time."""
+        return len(self.waiting) >= self._most
+
     # -- jobs ---------------------------------------------------------------------------
 
     def put(self, jobs: list[Held]) -> None:
         """Give jobs to children, or let them wait for one."""
-        if self.role == HOST and self.ready:
+        if self.role == HOST and self.ready and self.ready[0].fit:
             self._give(self.ready[0], jobs)
             return
         self.waiting.extend(jobs)
@@ -84,22 +89,23 @@ class Crew:
 
     def deal(self) -> None:
         """Give waiting jobs to children that have room."""
-        if self.waiting and self.ready:
+        fit = [child for child in self.ready if child.fit] if self.waiting else []
+        if fit:
             if self.role == HOST:
                 jobs = list(self.waiting)
                 self.waiting.clear()
-                self._give(self.ready[0], jobs)
+                self._give(fit[0], jobs)
             else:
-                self._deal_singly()
+                self._deal_singly(fit)
         if self.waiting:
             self.fill(mono_ms())
 
-    def _deal_singly(self) -> None:
-        for child in self.ready:
+    def _deal_singly(self, fit: list[Child]) -> None:
+        for child in fit:
             if not child.jobs and self.waiting:
                 self._give(child, [self.waiting.popleft()])
         if self._ahead and self.waiting:
-            for child in self.ready:
+            for child in fit:
                 room = 1 + self._ahead - len(child.jobs) if child.quick else 0
                 jobs = [self.waiting.popleft() for _ in range(min(room, len(self.waiting)))]
                 if jobs:
@@ -137,7 +143,21 @@ class Crew:
             return
         starting = sum(1 for successor_of in self.starting.values() if successor_of is None)
         for _ in range(self._wanted() - len(self.ready) - starting):
-            self.starting[self._start(self.role)] = None
+            if self._launch(None, now_ms) is None:
+                return
+
+    def _launch(self, successor_of: Child | None, now_ms: int) -> Child | None:
+        try:
+            child = self._start(self.role)
+        except OSError:  # no memory, processes or files are left; it was logged
+            self._pause(now_ms)
+            return None
+        self.starting[child] = successor_of
+        return child
+
+    def _pause(self, now_ms: int) -> None:
+        self._pause_ms = min(RESTART_PAUSE_MS_MAX, max(RESTART_PAUSE_MS_MIN, 2 * self._pause_ms))
+        self._not_before_ms = now_ms + self._pause_ms
 
     def _wanted(self) -> int:
         if self.role == ISOLATED:
@@ -170,7 +190,6 @@ class Crew:
     def came(self, child: Child) -> Child | None:
         """A child is ready. Returns the one whose place it takes, if it takes one."""
         successor_of = self.starting.pop(child, None)
-        self._pause_ms = 0
         child.state = "ready"
         self.ready.append(child)
         if successor_of is not None and successor_of in self.ready:
@@ -187,11 +206,18 @@ class Crew:
         """Start another; when it is ready, `child` retires. False: that is under way already."""
         if self.closed or child not in self.ready or child.successor is not None:
             return False
-        if mono_ms() < self._not_before_ms:
+        now_ms = mono_ms()
+        if now_ms < self._not_before_ms:
             return False
-        child.successor = self._start(self.role)
-        self.starting[child.successor] = child
-        return True
+        child.successor = self._launch(child, now_ms)
+        return child.successor is not None
+
+    def give_up_starting(self) -> None:
+        """Those that are starting are to take nobody's place: others will."""
+        for child, old in self.starting.items():
+            if old is not None:
+                old.successor = None
+                self.starting[child] = None
 
     @property
     def replacing(self) -> bool:
@@ -211,11 +237,10 @@ class Crew:
             idle = not child.served and not child.jobs
             died_early = idle and now_ms - child.started_ms < _STEADY_MS
         self.leaving.discard(child)
-        if died_early and child.doomed is None:
-            self._pause_ms = min(
-                RESTART_PAUSE_MS_MAX, max(RESTART_PAUSE_MS_MIN, 2 * self._pause_ms)
-            )
-            self._not_before_ms = now_ms + self._pause_ms
+        if not died_early:
+            self._pause_ms = 0
+        elif child.doomed is None:
+            self._pause(now_ms)
         self.fill(now_ms)
 
     def close(self) -> None:

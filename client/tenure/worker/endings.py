@@ -9,6 +9,7 @@ from tenure_protocol.durations import format_ms
 from tenure_protocol.limits import TRACEBACK_CHARS_MAX
 
 SHUTDOWN_REASON = "worker shutdown"
+ALONE_REASON = "it runs alone, after others"
 QUIET_REASON = "the worker takes no new jobs"
 
 

@@ -18,6 +18,10 @@ DUMP_MS = 100
 """How long a process at its hard limit has to write its stacks before it is killed."""
 
 
+ALONE_DELAY_MS = 1_000
+"""When a job comes again that is to run alone, and found too many others here that are, too."""
+
+
 class Settles(Protocol):
     """Takes what became of jobs."""
 
@@ -88,7 +92,12 @@ class Jobs:
             held_jobs[key] = held
             pool.slots.held += 1
             crew = pool.route(held, tasks.get(held.task))
-            if crew is main:
+            if held.alone and crew.crowded:
+                # If this worker dies too, one that waits here is suspected again for nothing.
+                self._settler.release(held, ALONE_DELAY_MS, endings.ALONE_REASON)
+                self._over(held)
+                self._vacate(held)
+            elif crew is main:
                 for_main.append(held)
             else:
                 crew.put([held])
@@ -133,6 +142,8 @@ class Jobs:
             else:
                 self._settler.release(held, data[0], data[1])
             self._over(held)
+        elif self._overdue.pop(key, None) is not None:
+            self.deadlines.disarm(key)
         self._vacate(held)
 
     def _over(self, held: Held) -> None:
@@ -184,6 +195,9 @@ class Jobs:
             child.send([pipe.CANCEL, held.key, why])
             if why == pipe.LEASE_LOST:
                 self._over(held)
+                # It runs on if it does not hear: then its slot must not wait for it for ever.
+                self._overdue[held.key] = held
+                self.deadlines.arm(held.key, self._now() + STUCK_AFTER_MS, Stage.STUCK)
         elif why == pipe.TIMEOUT:
             child.doomed = f"{held.task} ran into its hard limit"
             child.dump_stacks()
@@ -258,6 +272,7 @@ class Jobs:
         child.jobs.clear()
         for held in jobs:
             self.deadlines.disarm(held.key)
+            self._overdue.pop(held.key, None)
             held.child = None
             held.started_ms = 0
         if child.doomed is not None:

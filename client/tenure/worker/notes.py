@@ -29,10 +29,12 @@ _NEVER_MS = 2**62
 
 
 class _Note:
-    __slots__ = ("held", "numbers", "told")
+    __slots__ = ("child", "held", "numbers", "told")
 
     def __init__(self, held: Held) -> None:
         self.held = held
+        # Only this process waits: another, where the job runs again, counts anew.
+        self.child = held.child
         self.told: dict[str, Any] = {}
         self.numbers: list[int] = []
 
@@ -72,7 +74,7 @@ class Notes:
 
     def _note(self, held: Held, now_ms: int) -> _Note:
         note = self._waiting.get(held.key)
-        if note is None:
+        if note is None or note.child is not held.child:
             note = self._waiting[held.key] = _Note(held)
             self.alarm_ms = min(self.alarm_ms, now_ms + JOIN_MS)
         return note
@@ -114,6 +116,8 @@ class Notes:
                     return
                 command = _command(notes)
             if all(note.held.over for note in notes) or not any(note.numbers for note in notes):
+                for note in notes:
+                    self._answer(note, "its lease is lost")
                 return  # only what would be stale by now
             await asyncio.sleep(_PAUSE_S)
             try:
@@ -135,7 +139,7 @@ class Notes:
         return True
 
     def _answer(self, note: _Note, error: str | None) -> None:
-        child = note.held.child
+        child = note.child
         if child is not None and note.held.key in child.jobs:
             for number in note.numbers:
                 child.send([pipe.SAVED, note.held.key, number, error])

@@ -67,6 +67,10 @@ ISOLATED: Final = "isolated"
 FRAME_BYTES_MAX = 1 << 31
 """The longest frame. Both ends are ours: it only keeps a torn stream from being believed."""
 
+CHILD_FRAME_BYTES_MAX = 64 * 1024 * 1024
+"""The longest frame of a child. User code can reach its descriptor: what it writes there begins
+with a far greater length if it is text, which would else be waited for for ever."""
+
 _HEADER_BYTES = 4
 
 
@@ -76,9 +80,9 @@ def frame(message: list[Any]) -> bytes:
     return len(body).to_bytes(_HEADER_BYTES, "big") + body
 
 
-def new_decoder() -> FrameDecoder:
+def new_decoder(frame_bytes_max: int = FRAME_BYTES_MAX) -> FrameDecoder:
     """Cuts received bytes into the bodies that `unpack` reads."""
-    return FrameDecoder(FRAME_BYTES_MAX)
+    return FrameDecoder(frame_bytes_max)
 
 
 def unpack(body: bytes) -> list[Any]:

@@ -72,9 +72,10 @@ class Pool:
     def count(self) -> None:
         """See how many jobs its children can run at a time."""
         if self.host is not None:
-            self.slots.ready = self.slots.size if self.host.ready else 0
+            fit = any(child.fit for child in self.host.ready)
+            self.slots.ready = self.slots.size if fit else 0
         else:
-            self.slots.ready = len(self.singles.ready)
+            self.slots.ready = sum(child.fit for child in self.singles.ready)
 
     def route(self, held: Held, task: Mapping[str, Any] | None) -> Crew:
         """Where a job belongs. `task` is what the manifest says of it; None if it is unknown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from tenure.settings import mono_ms
 from tenure.worker import pipe
 from tenure.worker.children import Child
 from tenure.worker.crashes import how_it_ended
+from tenure.worker.crew import Crew
 from tenure.worker.held import Held
 from tenure.worker.log import Log, Output
 from tenure.worker.options import WorkerOptions
@@ -24,6 +26,13 @@ FILES_CHANGED = "its files have changed"
 
 BROKEN_EXIT_S = 2.0
 """How long a child whose app cannot be imported may take to end by itself."""
+
+
+END_S = 10.0
+"""How long a child that has no more jobs may take to close its resources and end."""
+
+AGAIN_S = 1.0
+"""When it is tried again to replace a child that is stuck."""
 
 
 class Work(Protocol):
@@ -110,7 +119,11 @@ class Staff:
             arguments += ["--url", options.url]
         if options.app_dir is not None:
             arguments += ["--app-dir", options.app_dir]
-        child.start(arguments)
+        try:
+            child.start(arguments)
+        except OSError as error:
+            self._log.error("a child cannot be started", error=str(error))
+            raise
         self._by_child[child] = pool
         return child
 
@@ -157,6 +170,17 @@ class Staff:
             self._recycle(child)
         if crew.waiting:
             crew.deal()
+        self._see_out(crew, child)
+
+    def _see_out(self, crew: Crew, child: Child) -> None:
+        """A child that is to end has no more jobs: its end must not take for ever."""
+        if child in crew.leaving and not child.jobs:
+            asyncio.get_running_loop().call_later(END_S, self._not_ended, child)
+
+    def _not_ended(self, child: Child) -> None:
+        if child in self._by_child:
+            self._log.warning("a child that does not end is killed", pid=child.pid)
+            child.kill("it does not end")
 
     def _hello(self, child: Child, manifest: dict[str, Any]) -> None:
         pool = self._by_child[child]
@@ -165,12 +189,14 @@ class Staff:
         if self.on_manifest is not None:
             self.on_manifest(manifest)
         crew = pool.crew_of(child)
-        if self._closing or child not in crew.starting:
+        if self._closing or child not in crew.starting or child.doomed is not None:
             child.leave()
             return
         old = crew.came(child)
-        if old is not None and old.stuck and old.stuck.issuperset(old.jobs):
-            old.kill("its stuck job does not end")
+        if old is not None:
+            if old.stuck and old.stuck.issuperset(old.jobs):
+                old.kill("its stuck job does not end")
+            self._see_out(crew, old)
         pool.count()
         crew.deal()
         if not self.first.done():
@@ -193,15 +219,25 @@ class Staff:
         if child in crew.starting and not child.broken and child.doomed is None:
             how = how_it_ended(child.returncode or 0)
             self._log.error("a child died while it started", pid=child.pid, how=how)
-            if not self.first.done() and not self._options.reload:
+            # SIGKILL comes from outside, mostly when memory runs out: the app may be all right.
+            killed = child.returncode == -signal.SIGKILL
+            if not self.first.done() and not self._options.reload and not killed:
                 self.first.set_result(f"its process died while it started: {how}")
         if child.broken and self._options.reload and child.doomed != FILES_CHANGED:
             # The next change of a file starts another; until then there is nothing to try.
             crew.wait_for_change()
+        old = crew.starting.get(child)
         crew.gone(child, mono_ms())
         self._work.lost_child(child)
         pool.count()
         crew.deal()
+        if old is not None and old.stuck:
+            self.replace_stuck(old)
+        self._changed()
+
+    def hung_up(self, child: Child) -> None:
+        """The pipe of a child is closed: it is dying, and gets no more jobs."""
+        self._by_child[child].count()
         self._changed()
 
     # -- replacing ------------------------------------------------------------------------
@@ -229,7 +265,8 @@ class Staff:
             return
         crew = pool.crew_of(child)
         if child in crew.ready:
-            crew.replace(child)
+            if not crew.replace(child) and child.successor is None:
+                asyncio.get_running_loop().call_later(AGAIN_S, self.replace_stuck, child)
         elif child.stuck.issuperset(child.jobs):
             child.kill("its stuck job does not end")
 
@@ -247,6 +284,7 @@ class Staff:
         for pool in self.pools.values():
             for crew in pool.crews:
                 crew.change()
+                crew.give_up_starting()
                 for child in list(crew.starting):
                     # It may have died of what there was before: that says nothing of now.
                     child.doomed = FILES_CHANGED
@@ -254,6 +292,7 @@ class Staff:
                 for child in list(crew.ready):
                     if child.role == pipe.ISOLATED:
                         crew.retire(child)
+                        self._see_out(crew, child)
                     else:
                         crew.replace(child)
             pool.fill(mono_ms())

@@ -46,6 +46,7 @@ EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130
 
 _ALARM_MS_MAX = 3_600_000
+_NEVER_MS = 2**62
 _TIMED_LOOK_S = 1.0
 _REQUEST_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 3
@@ -220,7 +221,7 @@ class Worker:
             self.heartbeat.alarm_ms,
             self.jobs.deadlines.alarm_ms,
             self.notes.alarm_ms,
-            self.consumption.alarm_ms,
+            self.consumption.alarm_ms if self.connection.is_open else _NEVER_MS,
             self.staff.alarm_ms,
             now_ms + _ALARM_MS_MAX,
         )

@@ -10,7 +10,7 @@ from tenure.running.delivery import from_row
 from tenure.running.failure import outcome_of
 from tenure.running.hooks import run_hooks
 from tenure.running.lifespan import opened
-from tenure.running.outcome import Outcome
+from tenure.running.outcome import Outcome, Released
 from tenure.running.plan import Prepared
 from tenure.running.runner import Runner
 from tenure.worker.child.jobs import Job, Jobs
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 FILES_EVERY_S = 1.0
 """How often it is looked whether more modules were imported, when the parent wants to know."""
+
+NO_THREAD_MS = 1_000
+"""When a job comes again for which there was no thread."""
 
 
 class Host:
@@ -85,13 +88,22 @@ class Host:
     def _start(self, items: list[Any]) -> None:
         for key, row in items:
             job = self._jobs.add(key, row)
-            run = self._runner.prepare(from_row(row), job.port, job.control)
-            if not isinstance(run, Prepared):
-                self._end(job, run)
-            elif job.begin(run).plan.in_thread:
+            try:
+                self._begin(job)
+            except BaseException as error:  # those that came with it are to begin all the same
+                self._end(job, outcome_of(error, None, None))
+
+    def _begin(self, job: Job) -> None:
+        run = self._runner.prepare(from_row(job.row), job.port, job.control)
+        if not isinstance(run, Prepared):
+            self._end(job, run)
+        elif not job.begin(run).plan.in_thread:
+            self._loop.create_task(self._run(job, run))
+        else:
+            try:
                 self._threads.submit(job)
-            else:
-                self._loop.create_task(self._run(job, run))
+            except RuntimeError as error:  # the system gives no more threads
+                self._end(job, Released(NO_THREAD_MS, str(error)))
 
     async def _run(self, job: Job, run: Prepared) -> None:
         try:
@@ -115,7 +127,10 @@ class Host:
 
     def _run_in_thread(self, job: Job) -> Outcome:
         assert job.run is not None, "jobs are prepared before they run"
-        return self._runner.run_prepared_blocking(job.run, self._loop)
+        try:
+            return self._runner.run_prepared_blocking(job.run, self._loop)
+        except BaseException as error:  # a thread that dies would tell nobody
+            return outcome_of(error, None, job.run.plan.retry)
 
     def _report(self, job: Job, outcome: Outcome) -> None:
         # In the job's thread: a stuck loop does not hold it up.

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 
 from tenure.running.control import JobControl
+from tenure.running.failure import failed
 from tenure.running.outcome import Failed, Outcome, Released, Succeeded
 from tenure.running.plan import Prepared
 from tenure.worker.child.port import ChildPort
@@ -81,9 +82,13 @@ class Jobs:
 
     def end(self, job: Job, outcome: Outcome) -> None:
         """The job has ended; its messages leave with the next flush of the wire."""
-        job.port.close()
-        self._wire.put(done_message(job.key, outcome))
         del self._jobs[job.key]
+        try:
+            job.port.close()
+            self._wire.put(done_message(job.key, outcome))
+        except Exception as error:
+            # Something of it cannot travel. It has ended all the same, and must not hold its slot.
+            self._wire.put(done_message(job.key, failed(error)))
 
 
 def done_message(key: int, outcome: Outcome) -> list[Any]:

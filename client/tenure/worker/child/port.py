@@ -13,6 +13,7 @@ from tenure.running.port import SaveDone
 from tenure.worker.child.notes import Notes
 from tenure.worker.child.wire import Wire
 from tenure.worker.pipe import CHECKPOINT, LOG, PROGRESS
+from tenure_protocol.limits import CHECKPOINT_BYTES_MAX
 
 _lock = threading.Lock()
 """For what the ports of all jobs hold back: it is used a few times a second."""
@@ -54,6 +55,11 @@ class ChildPort:
 
     def save(self, data: bytes, done: SaveDone) -> None:
         """Hand the checkpoints to the parent; `done` is called when it has an answer."""
+        if len(data) > CHECKPOINT_BYTES_MAX:
+            # It could make the request too long that others' checkpoints leave with.
+            much = f"it has {len(data)} bytes, the limit is {CHECKPOINT_BYTES_MAX}"
+            done(TenureError(much))
+            return
         with _lock:
             closed = self._closed
             if not closed:

@@ -109,7 +109,10 @@ class Single:
         if run is None:
             return
         if run.plan.in_thread:
-            outcome = self._runner.run_prepared_blocking(run, self._loop)
+            try:
+                outcome = self._runner.run_prepared_blocking(run, self._loop)
+            except BaseException as error:  # KeyboardInterrupt: here only user code raises it
+                outcome = outcome_of(error, None, run.plan.retry)
             self._used_loop = self._used_loop or run.plan.needs_bridge
             self._end(waiting, outcome)
         else:
@@ -119,7 +122,11 @@ class Single:
     def _prepared(self, job: Job) -> Prepared | None:
         if job.run is not None:
             return job.run
-        run = self._runner.prepare(from_row(job.row), job.port, job.control)
+        run: Prepared | Outcome
+        try:
+            run = self._runner.prepare(from_row(job.row), job.port, job.control)
+        except BaseException as error:
+            run = outcome_of(error, None, None)
         if isinstance(run, Prepared):
             return job.begin(run)
         self._end(job, run)
@@ -161,10 +168,16 @@ class Single:
     async def _run_on_loop(self, job: Job, run: Prepared) -> None:
         # In a task of its own: it has its own context, and can be cancelled.
         try:
-            outcome = await self._loop.create_task(self._runner.run_prepared(run))
-        except BaseException as error:  # user code has cancelled its own asyncio task
+            outcome = await self._loop.create_task(self._guarded(run))
+        except asyncio.CancelledError as error:  # user code has cancelled its own asyncio task
             outcome = outcome_of(error, None, run.plan.retry)
         self._end(job, outcome)
+
+    async def _guarded(self, run: Prepared) -> Outcome:
+        try:
+            return await self._runner.run_prepared(run)
+        except KeyboardInterrupt as error:  # it would end the loop, and the process with it
+            return outcome_of(error, None, run.plan.retry)
 
     def _read_on_loop(self) -> None:
         self._wire.read()

@@ -27,7 +27,10 @@ class Threads(Generic[J, O]):
         self._made = 0
 
     def submit(self, job: J) -> None:
-        """Run `job` in a thread. Neither its run nor its report may raise."""
+        """Run `job` in a thread. Neither its run nor its report may raise.
+
+        Raises `RuntimeError` when the system gives no more threads.
+        """
         with self._lock:
             is_short = self._free == 0
             if is_short:
@@ -36,7 +39,13 @@ class Threads(Generic[J, O]):
                 self._free -= 1
         if is_short:
             name = f"tenure-{self._made}"
-            threading.Thread(target=self._run, args=(job,), name=name, daemon=True).start()
+            thread = threading.Thread(target=self._run, args=(job,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                with self._lock:
+                    self._made -= 1
+                raise
         else:
             self._jobs.put(job)
 

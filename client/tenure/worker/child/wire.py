@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import signal
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from tenure.worker.pipe import frame, new_decoder, unpack
@@ -20,8 +23,22 @@ _READ_BYTES = 64 * 1024
 
 
 def end_orphaned() -> NoReturn:
-    """End the process: the parent has gone, and whatever still runs here has lost its lease."""
+    """End the process: the parent has gone, and whatever still runs here has lost its lease.
+
+    What it has started ends with it, as the parent would have seen to.
+    """
+    with suppress(OSError):
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
     os._exit(ORPHANED_STATUS)
+
+
+def _end_cut_off(error: OSError) -> NoReturn:
+    if error.errno in (errno.EBADF, errno.ENOTSOCK):
+        os._exit(
+            ORPHANED_STATUS
+        )  # a job has closed the descriptor: the parent is there and sees it
+    end_orphaned()
 
 
 class Wire:
@@ -34,6 +51,13 @@ class Wire:
         self._reading = threading.Lock()
         self._out: deque[bytes] = deque()
         self._writing = threading.Lock()
+        self._is_copy = False
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        # The pipe is its parent's, who still speaks and hears there.
+        self._is_copy = True
+        self._reading = threading.Lock()
 
     def fileno(self) -> int:
         """The socket's number, to wait for it."""
@@ -60,13 +84,15 @@ class Wire:
     def flush(self) -> None:
         """Write what was put, in one piece. If another thread writes, it writes this as well."""
         out = self._out
+        if self._is_copy:
+            out.clear()
         # Looked at again after each release: whoever found the lock taken has gone.
         while out and self._writing.acquire(blocking=False):
             try:
                 frames = [out.popleft() for _ in range(len(out))]
                 self._sock.sendall(frames[0] if len(frames) == 1 else b"".join(frames))
-            except OSError:
-                end_orphaned()
+            except OSError as error:
+                _end_cut_off(error)
             finally:
                 self._writing.release()
 
@@ -95,12 +121,14 @@ class Wire:
                 self._receive(0)
 
     def _receive(self, flags: int) -> None:
+        if self._is_copy:
+            os._exit(ORPHANED_STATUS)  # a job has forked, and its copy came back from it
         try:
             data = self._sock.recv(_READ_BYTES, flags)
         except BlockingIOError:
             return
-        except OSError:
-            data = b""
+        except OSError as error:
+            _end_cut_off(error)
         if not data:
             end_orphaned()
         for body in self._decoder.feed(data):
