@@ -35,6 +35,7 @@ from tenure_storage.layout import Damaged
 from tenure_storage.lmdb_store import LmdbStore, open_lmdb
 from tenure_storage.overlay import Overlay, merged_scan
 from tenure_storage.store import META, TABLES, Batch, StoreError, StoreSizes, StoreUnwritable
+from tenure_storage.writer import commit_through
 
 OnDone = Callable[[BaseException | None], None]
 
@@ -304,18 +305,7 @@ class JournaledStore:
 
     def commit(self, batch: Batch) -> None:
         """See `Store.commit`."""
-        done = threading.Lock()
-        done.acquire()
-        outcome: list[BaseException | None] = []
-
-        def on_done(error: BaseException | None) -> None:
-            outcome.append(error)
-            done.release()
-
-        self.submit(batch, on_done)
-        done.acquire()
-        if outcome[0] is not None:
-            raise outcome[0]
+        commit_through(self.submit, batch)
 
     def flush(self) -> None:
         """Waits until LMDB has everything. Raises `StoreError`."""

@@ -39,7 +39,7 @@ from tenure_storage.format import (
 )
 from tenure_storage.lock import DirectoryLock
 from tenure_storage.store import FORMAT, META, Batch, StoreError, StoreSizes
-from tenure_storage.writer import Writer
+from tenure_storage.writer import Writer, commit_through
 
 _CREATING_NAME = "creating"
 _META_PAGES = 3
@@ -265,18 +265,7 @@ class LmdbStore:
 
     def commit(self, batch: Batch) -> None:
         """See `Store.commit`."""
-        done = threading.Lock()
-        done.acquire()
-        outcome: list[BaseException | None] = []
-
-        def on_done(error: BaseException | None) -> None:
-            outcome.append(error)
-            done.release()
-
-        self.submit(batch, on_done)
-        done.acquire()
-        if outcome[0] is not None:
-            raise outcome[0]
+        commit_through(self.submit, batch)
 
     # ---- the rest ----------------------------------------------------------------------
 

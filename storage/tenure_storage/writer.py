@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 
 from tenure_storage.environment import Environment, LmdbError, Transaction
-from tenure_storage.store import StoreError
+from tenure_storage.store import Batch, StoreError
 
 OnDone = Callable[[BaseException | None], None]
 
@@ -152,6 +152,21 @@ class Writer:
         except BaseException as raised:
             # Nobody learned that the batch is durable; going on would hide that.
             self.failure = self.failure or raised
+
+
+def commit_through(submit: Callable[[Batch, OnDone], None], batch: Batch) -> None:
+    """Submits a batch and waits; raises what its commit raised."""
+    done = _taken_lock()
+    outcome: list[BaseException | None] = []
+
+    def on_done(error: BaseException | None) -> None:
+        outcome.append(error)
+        done.release()
+
+    submit(batch, on_done)
+    done.acquire()
+    if outcome[0] is not None:
+        raise outcome[0]
 
 
 def _taken_lock() -> threading.Lock:
