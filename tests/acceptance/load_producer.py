@@ -6,11 +6,12 @@ knows whether the broker is alive.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import random
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 
 from tenure import Client, NewJob
@@ -22,12 +23,15 @@ QUEUE = "load"
 
 def main() -> None:
     """Enqueues until it is told to stop."""
+    faulthandler.register(signal.SIGUSR1)  # so that one that hangs can say where
     url, journal_path, name, seed = sys.argv[1:5]
-    journal, rng, stop = Journal(Path(journal_path)), random.Random(int(seed)), threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    journal, rng = Journal(Path(journal_path)), random.Random(int(seed))
+    # No event: its lock may be taken where the signal comes.
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     client = Client(url, name=name, codec="raw", timeout="10s", connect_timeout="10s")
     number = 0
-    while not stop.is_set():
+    while not stopped:
         payloads = {}
         for _ in range(rng.choice([1, 1, 3, 20])):
             number += 1
@@ -39,7 +43,7 @@ def main() -> None:
             ids = client.enqueue_many(QUEUE, [NewJob("work", data) for data in payloads.values()])
         except BrokerError as error:
             journal.write("enqueue refused", jobs=list(hashes), code=error.code)
-            stop.wait(0.05)
+            time.sleep(0.05)
         except TenureError as error:
             journal.write("enqueue unknown", jobs=list(hashes), error=repr(error))
         else:

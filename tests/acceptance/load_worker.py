@@ -7,6 +7,7 @@ With `drain` as a last argument it acks everything and ends when the queue is em
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import random
 import signal
@@ -20,6 +21,7 @@ from tests.acceptance.journal import Journal
 
 QUEUE = "load"
 WAIT_S = 0.2
+LONG_LEASES = 4
 
 
 class Worker:
@@ -33,9 +35,11 @@ class Worker:
     def take(self) -> list[LeasedJob]:
         """Some jobs, written down."""
         self.journal.write("reserve")
+        # Some leases outlast a restart, whatever that takes.
+        lease_s = self.lease_s * self.random.choice([1, 1, 1, LONG_LEASES])
         try:
             jobs = self.client.reserve(
-                QUEUE, max_jobs=self.random.randint(1, 12), wait=WAIT_S, lease=self.lease_s
+                QUEUE, max_jobs=self.random.randint(1, 12), wait=WAIT_S, lease=lease_s
             )
         except TenureError as error:
             self.journal.write("reserve failed", error=repr(error))
@@ -46,7 +50,7 @@ class Worker:
             key = payload.split(b"|", 1)[0].decode(errors="replace")
             digest = hashlib.sha256(payload).hexdigest()
             got.append({"key": key, "id": job.id, "attempt": job.attempt, "hash": digest})
-        self.journal.write("got", jobs=got, lease_s=self.lease_s)
+        self.journal.write("got", jobs=got, lease_s=lease_s)
         return jobs
 
     def settle(self, job: LeasedJob, how: str) -> None:
@@ -101,6 +105,7 @@ class Worker:
 
 def main() -> None:
     """Works, or drains."""
+    faulthandler.register(signal.SIGUSR1)  # so that one that hangs can say where
     url, journal, name, seed, lease_s = sys.argv[1:6]
     worker = Worker(url, Path(journal), name, int(seed), float(lease_s))
     signal.signal(signal.SIGTERM, lambda *_: worker.stop.set())
