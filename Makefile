@@ -10,8 +10,18 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Rounds of the long kill -9 test.
+# Of the long proofs: rounds, seeds of the simulator, images of power cuts, every which system call
+# fails, minutes, and what chance begins with.
 ROUNDS ?= 200
+SEEDS ?= 0:500
+IMAGES ?= 5000
+EVERY ?= 1
+MINUTES ?= 10
+SEED ?= 1
+# The page that bench-peers writes, and further arguments of its second half.
+NAME ?= peers
+ARGS_FRAMEWORKS ?=
+PEERS_INSTALLED := .venv-peers/.installed
 # Further arguments of the demo and the benchmark.
 ARGS ?=
 
@@ -55,13 +65,69 @@ check: $(INSTALLED) ## Format, lint, types and architecture, without running the
 unit: $(INSTALLED) ## The quick tests only, for the time while you write
 	@$(BIN)/python -m pytest -q -m 'not slow' --ignore=tests/acceptance
 
+.PHONY: sim
+sim: $(INSTALLED) ## Simulate the whole system: make sim SEEDS=0:10000
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS) --workers 2 --table $(ARGS)
+
+.PHONY: mutants
+mutants: $(INSTALLED) ## Plant faults one at a time, and show what catches each
+	@$(BIN)/python -m tests.mutants --jobs 2 $(ARGS)
+
 .PHONY: crash
-crash: $(INSTALLED) ## The kill -9 test for a long time: make crash ROUNDS=1000
+crash: $(INSTALLED) ## kill -9 in every phase, power cuts, disk errors: make crash ROUNDS=1000 IMAGES=20000
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/acceptance/test_kill9.py
+	@$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
+	@$(BIN)/python -m tests.power images --images $(IMAGES) --seed $(SEED) --jobs 2
+	@$(BIN)/python -m tests.power controls --seed $(SEED)
+	@$(BIN)/python -m tests.power errors --every $(EVERY) --seed $(SEED)
+
+.PHONY: network
+network: $(INSTALLED) ## Bad weather between clients, workers and broker: make network ROUNDS=540
+	@$(BIN)/python -m tests.network --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## Millions of wrong inputs; guided by coverage where atheris can be installed
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: floods
+floods: $(INSTALLED) ## 10,000 connections, 10,000 waiting reserves, peers that never read
+	@$(BIN)/python -m tests.floods $(ARGS)
+
+.PHONY: soak
+soak: $(INSTALLED) ## Mixed work with restarts for a long time: make soak MINUTES=60
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure Tenure as a real server process here: make bench ARGS=--quick
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-growth
+bench-growth: $(INSTALLED) ## Measure what more jobs, queues, bytes and connections cost
+	@$(BIN)/python -m bench.growth $(ARGS)
+
+# One page: the brokers, the task frameworks, and the report of both.
+.PHONY: bench-peers
+bench-peers: $(PEERS_INSTALLED) ## The same work on Tenure, the brokers and the task frameworks used today
+	@$(BIN)/python -m bench.peers --name $(NAME) $(ARGS)
+	@rm -f bench/results/$(NAME)-frameworks.jsonl
+	@$(BIN)/python -m bench.peers.frameworks --out bench/results/$(NAME)-frameworks.jsonl $(ARGS_FRAMEWORKS)
+	@$(BIN)/python -m bench.peers --report --name $(NAME) --also bench/results/$(NAME)-frameworks.jsonl
+
+.PHONY: peers-venv
+peers-venv: $(PEERS_INSTALLED) ## What bench-peers measures, as far as PyPI and npm have it
+
+# What cannot be had on this machine is told, and left out of the comparison.
+$(PEERS_INSTALLED): $(INSTALLED) $(wildcard bench/peers/requirements.txt bench/peers/frameworks/requirements*.txt)
+	@test -x .venv-peers/bin/python || $(BIN)/python -m venv .venv-peers
+	@test -x .venv-arq/bin/python || $(BIN)/python -m venv .venv-arq
+	@for each in bench/peers/requirements.txt bench/peers/frameworks/requirements.txt; do \
+		grep -v '^#' $$each | while read -r one; do \
+			.venv-peers/bin/python -m pip install -q --disable-pip-version-check "$$one" \
+				|| echo "not installed: $$one"; done; done
+	@.venv-arq/bin/python -m pip install -q --disable-pip-version-check \
+		-r bench/peers/frameworks/requirements-arq.txt || echo "not installed: arq"
+	@npm ci --silent --prefix bench/peers/frameworks || echo "not installed: bullmq (npm is needed)"
+	@touch $@
 
 .PHONY: image-check
 image-check: $(INSTALLED) ## Do by hand what the Dockerfile does, and start the result

@@ -42,6 +42,7 @@ from tenure_protocol.errors import (
     TooManyLeases,
     TooManyQueues,
     TooManyWaiting,
+    TooManyWorkers,
     UnknownOperation,
     UnsupportedProtocol,
     WorkerNotFound,
@@ -88,6 +89,7 @@ __all__ = [
     "TooManyLeases",
     "TooManyQueues",
     "TooManyWaiting",
+    "TooManyWorkers",
     "UnknownOperation",
     "UnknownTask",
     "UnsupportedProtocol",
@@ -104,9 +106,10 @@ class CannotConnect(TenureError, ConnectionError):
 
 
 class ConnectionLost(TenureError, ConnectionError):
-    """The connection broke while the request was in flight, and the client does not reconnect.
+    """The connection broke while the request was in flight, and the request is not repeated.
 
-    Whether the broker acted on the request is unknown.
+    The client does not reconnect, or the broker closed two connections with an error while
+    this request was in flight. Whether the broker acted on it is unknown.
     """
 
 

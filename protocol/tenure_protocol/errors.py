@@ -178,6 +178,13 @@ class WorkerNotFound(BrokerError):
     code = "WORKER_NOT_FOUND"
 
 
+class TooManyWorkers(BrokerError):
+    """Workers tell as much of themselves as the broker may hold. Tell less, or try again later."""
+
+    code = "TOO_MANY_WORKERS"
+    retryable_default = True
+
+
 class WorkerSilent(BrokerError):
     """The worker did not answer in time: it is busy, or hangs, or its connection is gone."""
 

@@ -65,6 +65,12 @@ LOG_LINES_KEPT = 20
 WORKER_INFO_BYTES_MAX = 64 * 1024
 """The longest map in which a worker tells about itself, as it travels."""
 
+WORKER_INFO_BYTES_SURE = 4 * 1024
+"""A map of so many bytes is taken from every worker, whatever others tell."""
+
+WORKERS_BYTES_MAX = 64 * 1024 * 1024
+"""What all workers tell in longer maps, together."""
+
 STACKS_CHARS_MAX = 256 * 1024
 """The longest text of a worker's stacks; longer ones are cut."""
 
@@ -97,6 +103,9 @@ NESTING_MAX = 32
 
 FRAME_VALUES_MAX = 1_048_576
 """The most values in one frame; an array or map counts as 16 more than what it holds."""
+
+FRAME_KEYS_MAX = 131_072
+"""The most keys of all maps in one frame: each takes ten times as long to read as another value."""
 
 SEQUENCES_REMEMBERED = 1_024
 """How many enqueue requests of each producer the broker remembers."""

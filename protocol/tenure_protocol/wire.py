@@ -2,7 +2,8 @@
 
 A few bytes of msgpack can ask for much memory: the C decoder makes room for an array as
 soon as it reads its length, a thousand levels deep, and a frame of empty arrays becomes
-eighty times its size. So a frame is decoded by how much harm it can do:
+eighty times its size. And it interns every key of a map, which takes long if they all differ.
+So a frame is decoded by how much harm it can do:
 
 - short, with few bytes that could open an array or map: at once, it cannot do any;
 - up to `_COUNTED_BYTES_MAX`: once without building anything, to know that it is whole (then
@@ -20,7 +21,7 @@ from typing import Any
 import msgpack
 
 from tenure_protocol.errors import ProtocolViolation
-from tenure_protocol.limits import FRAME_VALUES_MAX, NESTING_MAX
+from tenure_protocol.limits import FRAME_KEYS_MAX, FRAME_VALUES_MAX, NESTING_MAX
 from tenure_protocol.structure import CONTAINER_VALUES, check_structure, too_much
 
 pack: Callable[[object], bytes] = msgpack.Packer(use_bin_type=True, autoreset=True).pack
@@ -45,7 +46,7 @@ def unpack(data: bytes) -> Any:
 
     Raises `ProtocolViolation` for anything else: cut, followed by more bytes, too deep,
     with extension types, with map keys that are not text, with text that is not UTF-8, or
-    with too many values.
+    with too many values or keys.
     """
     size = len(data)
     try:
@@ -73,6 +74,8 @@ def _decode(
         raw=False,
         strict_map_key=True,
         max_ext_len=0,
+        # Looked at before a map is built; all maps of a frame together are counted elsewhere.
+        max_map_len=FRAME_KEYS_MAX,
         ext_hook=_refuse_extension,
         list_hook=list_hook,
         object_hook=object_hook,
@@ -83,27 +86,28 @@ def _decode_counted(data: bytes) -> Any:
     reader = msgpack.Unpacker(read_size=len(data))
     reader.feed(data)
     reader.skip()
-    room, containers = FRAME_VALUES_MAX, 0
+    room, keys_room, containers = FRAME_VALUES_MAX, FRAME_KEYS_MAX, 0
 
     def count_list(value: list[Any]) -> list[Any]:
         nonlocal room, containers
         containers += 1
         room -= CONTAINER_VALUES + len(value)
         if room < 0:
-            raise ProtocolViolation(too_much(room))
+            raise ProtocolViolation(too_much(room, keys_room))
         return value
 
     def count_map(value: dict[Any, Any]) -> dict[Any, Any]:
-        nonlocal room, containers
+        nonlocal room, keys_room, containers
         containers += 1
         room -= CONTAINER_VALUES + 2 * len(value)
-        if room < 0:
-            raise ProtocolViolation(too_much(room))
+        keys_room -= len(value)
+        if room < 0 or keys_room < 0:
+            raise ProtocolViolation(too_much(room, keys_room))
         return _check_keys(value)
 
     value = _decode(data, count_list, count_map)
     if containers > NESTING_MAX and _is_deeper(value, NESTING_MAX):
-        raise ProtocolViolation(too_much(room))
+        raise ProtocolViolation(too_much(room, keys_room))
     return value
 
 

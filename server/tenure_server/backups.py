@@ -75,9 +75,10 @@ class Backups:
             # On this thread: what was confirmed before the copy began has to be in it.
             self._store.flush()
             manifest = await asyncio.to_thread(backup_to, self._store, target)
-        except (StoreError, OSError) as error:
+        except (StoreError, OSError, RuntimeError, MemoryError) as error:
+            # RuntimeError: there is no thread left to make it on.
             get_log().error("backup_failed", path=str(target), error=str(error))
-            connection.refuse(request_id, BackupFailed(str(error)))
+            connection.refuse(request_id, BackupFailed(str(error) or repr(error)))
         else:
             now = hub.clock()
             took_ms = now.mono_ms - began_ms

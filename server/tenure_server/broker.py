@@ -146,6 +146,16 @@ class Broker:
             reload(self.hub, self._load)
 
     def _on_fault(self, error: BaseException, in_store: bool) -> None:
+        self._fault = exits.IO_ERROR if in_store else exits.INTERNAL
+        try:
+            # The end first: when memory is what is missing, telling of it may fail too.
+            self._finish(self._fault)
+            self._tell_fault(error, in_store)
+        except MemoryError:
+            # Nobody is answered any more; a process that stayed would only look alive.
+            os._exit(self._fault)
+
+    def _tell_fault(self, error: BaseException, in_store: bool) -> None:
         if in_store:
             get_log().error(
                 "commit_failed",
@@ -154,8 +164,6 @@ class Broker:
             )
         else:
             get_log().error("internal_fault", error=repr(error), exc_info=error)
-        self._fault = exits.IO_ERROR if in_store else exits.INTERNAL
-        self._finish(self._fault)
 
     def stop(self) -> None:
         """Asks it to stop gracefully, as SIGTERM does."""

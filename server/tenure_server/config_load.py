@@ -97,7 +97,8 @@ def _from_file(file: Path, problems: list[str]) -> Iterator[_Given]:
     except OSError as error:
         problems.append(f"{file}: cannot be read: {error.strerror or error}")
         return
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: a number of thousands of digits, or brackets as deep as that.
         problems.append(f"{file}: is not TOML: {error}")
         return
     lines = _line_numbers(text)

@@ -6,6 +6,7 @@ A kind's `parse` raises `ValueError` with what is allowed; the caller adds which
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable
@@ -71,7 +72,8 @@ def size(low: int, high: int, *, automatic: bool = False) -> Kind:
         if isinstance(value, str):
             found = _SIZE.fullmatch(value.strip().lower().replace("_", ""))
             if found and found[2] in _UNITS:
-                count = int(float(found[1]) * _UNITS[found[2]])
+                exact = float(found[1]) * _UNITS[found[2]]
+                count = int(exact) if math.isfinite(exact) else value
         if type(count) is not int or not low <= count <= high:
             raise ValueError(f"expected {allowed}, got {value!r}")
         return count
@@ -130,7 +132,10 @@ def path(*, optional: bool = False) -> Kind:
             return None
         if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value):
             raise ValueError(f"expected a path, got {value!r}")
-        return Path(value).expanduser()
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:  # "~somebody", whom nobody here knows
+            raise ValueError(f"expected a path, got {value!r}: {error}") from error
 
     return Kind(parse, lambda value: json.dumps("" if value is None else str(value)))
 
@@ -160,7 +165,7 @@ def retry_policy() -> Kind:
         if isinstance(value, str):
             try:
                 value = tomllib.loads(f"value = {value}")["value"]
-            except tomllib.TOMLDecodeError:
+            except (ValueError, RecursionError):
                 value = None
         try:
             return policy_to_wire(policy_from_wire(value))

@@ -18,7 +18,7 @@ from tenure_protocol.frames import FrameDecoder
 from tenure_protocol.limits import FRAME_BYTES_BEFORE_HELLO_MAX
 from tenure_protocol.wire import pack
 from tenure_server.engine import Now, Session
-from tenure_server.ledger import Ledger
+from tenure_server.ledger import HEAVY, Ledger
 from tenure_server.log import escaped
 from tenure_server.operations import OPERATIONS, say_hello
 from tenure_server.requests import read_request
@@ -67,10 +67,8 @@ class Connection(asyncio.Protocol):
         self._last_words_said = False
         self._frame_began_ms = 0
         self.partial_bytes = self.noted_bytes = 0
-        self._written = 0
-        self._drained = 0
-        self._progress_ms = 0
-        self._idle_ms = 0
+        self._written = self._drained = 0
+        self._progress_ms = self._idle_ms = 0
         self.linger_until_ms = 0
 
     def __repr__(self) -> str:
@@ -128,7 +126,7 @@ class Connection(asyncio.Protocol):
         """The connection is gone; leases of its session stay."""
         self.state = CLOSING
         self.hub.leave(self)
-        self.hub.lingering.discard(self)
+        self.hub.lingering.pop(self, None)
 
     def pause_writing(self) -> None:
         """The client does not read its replies: read no more of its requests."""
@@ -162,6 +160,11 @@ class Connection(asyncio.Protocol):
             except ProtocolViolation as violation:
                 self.fail(violation.code, violation.message)
                 return
+            if op in HEAVY and not self.hub.admits_heavy():
+                self._held = bodies[index:]
+                self.hub.starved[self] = None
+                self._pause()
+                break
             if self.session is None:
                 if not self._hello(request_id, op, args, now):
                     return
@@ -178,10 +181,7 @@ class Connection(asyncio.Protocol):
     def _request(self, request_id: int, op: str, args: Any, now: Now) -> None:
         hub = self.hub
         requests = hub.counters.requests
-        if op in requests:
-            requests[op] += 1
-        else:
-            requests["unknown"] += 1
+        requests[op if op in requests else "unknown"] += 1
         operation = OPERATIONS.get(op)
         if operation is not None:
             operation(self, request_id, args, now)
@@ -338,7 +338,7 @@ class Connection(asyncio.Protocol):
         if transport.is_closing():
             return
         self.linger_until_ms = self.hub.clock().mono_ms + LINGER_MS
-        self.hub.lingering.add(self)
+        self.hub.linger(self)
         transport.write_eof()
         if self._paused:
             self._paused = False

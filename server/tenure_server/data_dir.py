@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+
 from tenure_server import exits
 from tenure_server.config import Config
 from tenure_storage.capacity import default_max_bytes
 from tenure_storage.journaled_store import open_journaled
 from tenure_storage.memory_store import MemoryStore
 from tenure_storage.store import Store, StoreError, StoreLocked, StoreUnwritable
+
+_MAY_PASS = frozenset({
+    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
+})  # fmt: skip
+"""Errors after which another start may go well; the others need a person."""
 
 
 def open_store(config: Config) -> Store:
@@ -29,7 +36,7 @@ def open_store(config: Config) -> Store:
         raise exits.StartError(
             f"data directory {config.data_dir} cannot be used: {error.strerror or error}"
             f" ({error.filename or config.data_dir})",
-            exits.CANNOT_CREATE,
+            _code_of_system(error),
         ) from error
 
 
@@ -48,5 +55,9 @@ def _code(error: StoreError) -> int:
     if isinstance(error, StoreUnwritable):
         return exits.IO_ERROR
     if isinstance(error.__cause__, OSError):
-        return exits.CANNOT_CREATE
+        return _code_of_system(error.__cause__)
     return exits.DATA
+
+
+def _code_of_system(error: OSError) -> int:
+    return exits.IO_ERROR if error.errno in _MAY_PASS else exits.CANNOT_CREATE

@@ -15,7 +15,8 @@ INTERNAL = 70
 CANNOT_CREATE = 73
 """The data directory cannot be created or written."""
 IO_ERROR = 74
-"""A commit or sync failed. Nothing unconfirmed was answered; the next start recovers."""
+"""A commit, a sync or what a start needs of the disk failed, or the disk is full. Nothing that is
+not durable was confirmed; the next start recovers."""
 LOCKED = 75
 """Another process holds the data directory."""
 NO_PERMISSION = 77

@@ -9,6 +9,7 @@ from tenure_server.clock import mono_us
 from tenure_server.config import Timeouts
 from tenure_server.hub import Hub
 from tenure_server.notify import notify, watchdog_interval_ms
+from tenure_server.pump import LATE_MS
 
 INTERVAL_MS = 1_000
 INTERVAL_MS_MIN = 10
@@ -30,6 +31,8 @@ class Heartbeat:
         self._watchdog_ms = watchdog_interval_ms()
         self._watchdog_at_ms = 0
         self._expected_us = 0
+        self._spared = False
+        """Whether the last look did without the time-outs."""
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -50,14 +53,27 @@ class Heartbeat:
         self._timer = self._loop.call_later(wait_ms / 1_000, self._beat)
 
     def _beat(self) -> None:
+        try:
+            self._look()
+        finally:
+            # Whatever went wrong with one look, there is a next one.
+            self._arm()
+
+    def _look(self) -> None:
         lag_us = max(mono_us() - self._expected_us, 0)
         counters = self._hub.counters
         counters.last_lag_us = lag_us
         counters.lag_us.observe(lag_us)
-        now_ms = self._hub.clock().mono_ms
-        self._hub.sweep(now_ms)
+        now = self._hub.clock()
+        now_ms = now.mono_ms
+        if lag_us >= LATE_MS * 1000 and not self._spared:
+            # What clients sent meanwhile lies in the sockets: nobody is late before it is read.
+            self._spared = True
+            self._hub.pump.stood_still(now)
+        else:
+            self._spared = False
+            self._hub.sweep(now_ms)
         self._hub.capacity.check(now_ms)
         if self._watchdog_ms and now_ms >= self._watchdog_at_ms:
             self._watchdog_at_ms = now_ms + self._watchdog_ms
             self._watchdog("WATCHDOG=1")
-        self._arm()

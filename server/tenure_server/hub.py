@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     from tenure_server.pump import Pump
     from tenure_server.workers import Workers
 
+BULK_BYTES_MAX = 8 * 1024 * 1024
+"""So much may the long replies of one turn hold, all together. What is asked beyond it waits for
+the next turn: else a thousand clients that each ask for a page would have all their pages made
+before the first of them is sent."""
+
 LINGERING_MAX = 512
 """Closing connections that may linger beside the open ones; more are cut off at once."""
+
+LINGERING_SPARE = 32
+"""So many may linger even when there are as many open ones as there may be. What lingers takes
+descriptors, and the few that are kept for the store and for HTTP are not for that."""
 
 
 class Hub:
@@ -41,12 +50,15 @@ class Hub:
         self.clock = clock
         self.started = clock()
         self.connections: dict[Connection, None] = {}
-        self.lingering: set[Connection] = set()
+        self.lingering: dict[Connection, None] = {}
+        """Closing connections that wait for their peers to close, oldest first."""
         self.by_session: dict[bytes, Connection] = {}
         self.dirty: list[Connection] = []
         """Connections with something to write in this turn."""
         self.starved: dict[Connection, None] = {}
-        """Connections that wait for `request_bytes` to fall."""
+        """Connections that wait for `request_bytes` to fall, or for their turn to ask for long replies."""
+        self._fed = False
+        """Whether the connection that goes on may ask for one long reply though others wait."""
         self.request_bytes = 0
         self.partial_bytes = 0
         self._unread_bytes = 0
@@ -72,6 +84,7 @@ class Hub:
             connection.fail("DRAINING", "the broker is stopping; connect again in a moment")
         elif len(self.connections) < self.connections_max:
             self.connections[connection] = None
+            self._bound_lingering()
         elif len(self.lingering) < LINGERING_MAX:
             connection.fail(
                 "TOO_MANY_CONNECTIONS",
@@ -79,6 +92,19 @@ class Hub:
             )
         else:
             connection.abort("too_many_connections")
+
+    def linger(self, connection: Connection) -> None:
+        """A closing connection waits for its peer to close too."""
+        self.lingering[connection] = None
+        self._bound_lingering()
+
+    def _bound_lingering(self) -> None:
+        """Cuts off those that linger longest, as far as their descriptors may be needed."""
+        most = max(self.connections_max - len(self.connections), 0) + LINGERING_SPARE
+        while len(self.lingering) > most:
+            oldest = next(iter(self.lingering))
+            del self.lingering[oldest]
+            oldest.transport.abort()
 
     def leave(self, connection: Connection) -> None:
         """A connection ends: its waiting requests go, its leases stay. May be called twice."""
@@ -104,12 +130,30 @@ class Hub:
             self.pump.fault(fault)
         self.pump.wake()
 
+    def admits_heavy(self) -> bool:
+        """Whether a long reply may be made now; else who asks for it is to wait in `starved`.
+
+        First come, first served, one each: else those who were just answered, and go on, would
+        take all of every turn.
+        """
+        if self.engine.bulk_bytes >= BULK_BYTES_MAX:
+            return False
+        if self._fed:
+            self._fed = False
+            return True
+        return not self.starved
+
     def feed_starved(self) -> None:
-        """Lets connections go on that waited for the bytes of others to be answered."""
-        if self.starved and self.request_bytes < self.limits.request_bytes_max:
-            waiting, self.starved = self.starved, {}
-            for connection in waiting:
-                connection.resume()
+        """Lets connections go on that waited for others to be answered."""
+        if self.request_bytes >= self.limits.request_bytes_max:
+            return
+        for connection in list(self.starved):
+            if self.engine.bulk_bytes >= BULK_BYTES_MAX:
+                break
+            self.starved.pop(connection, None)
+            self._fed = True
+            connection.resume()
+        self._fed = False
 
     def shed_partial(self) -> None:
         """Unfinished frames have grown too large together: whoever sent most of them goes."""

@@ -14,7 +14,15 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol, TextIO
 
-import structlog
+# structlog loads rich where it is installed, a third of all the time that a start takes; nothing
+# here is printed with it. A program that has loaded it already keeps it.
+_without_rich = "rich" not in sys.modules
+if _without_rich:
+    sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog  # noqa: E402
+
+if _without_rich:
+    del sys.modules["rich"]
 
 FIELD_CHARS_MAX = 512
 """Longer text values are cut."""

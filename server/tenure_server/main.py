@@ -74,6 +74,9 @@ def run(
     except exits.StartError as error:
         print(f"tenure server: {log.escaped(str(error))}", file=sys.stderr)
         return error.code
+    except Exception as error:
+        log.get_log().error("internal_fault", error=repr(error), exc_info=error)
+        return exits.INTERNAL
     finally:
         for each in sockets:
             each.close()
@@ -104,11 +107,14 @@ def _run(config: Config, load: Callable[[], Loaded] | None, sockets: list[socket
         async def serve() -> int:
             return await Broker(config, store, sockets=clients, http_sockets=http, load=load).run()
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner = asyncio.Runner(loop_factory=_loop_factory())
+        try:
             code = runner.run(serve())
+        finally:
+            _close_loop(runner)
     finally:
-        _close(store.close, code)
-    return code
+        closed = _close(store.close, code)
+    return code or (exits.OK if closed else exits.IO_ERROR)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -121,8 +127,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return factory
 
 
-def _close(close: Callable[[], None], code: int) -> None:
-    """Closes the store; if the disk hangs, ends the process without."""
+def _close_loop(runner: asyncio.Runner) -> None:
+    try:
+        runner.close()
+    except RuntimeError as error:
+        # It waits for its threads on one more thread, and there may be none left.
+        log.get_log().error("loop_close_failed", error=repr(error))
+
+
+def _close(close: Callable[[], None], code: int) -> bool:
+    """Closes the store; whether that went well. If the disk hangs, ends the process without."""
 
     def give_up() -> None:
         log.get_log().error("store_did_not_close", after_s=CLOSE_S)
@@ -130,13 +144,21 @@ def _close(close: Callable[[], None], code: int) -> None:
 
     timer = threading.Timer(CLOSE_S, give_up)
     timer.daemon = True
-    timer.start()
+    try:
+        timer.start()
+    except RuntimeError as error:
+        # No memory for a thread, or too many of them. After a fault nothing is gained by closing.
+        log.get_log().error("store_close_not_watched", error=repr(error))
+        if code:
+            os._exit(code)
     try:
         close()
     except Exception as error:
         log.get_log().error("store_close_failed", error=repr(error))
+        return False
     finally:
         timer.cancel()
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from tenure_server.hub import Hub
 
 
+LATE_MS = 500
+"""When a turn comes so much later than it was due, the process or the machine stood still."""
+
+GRACE_MS = 250
+"""Then time brings nothing for so long: what clients sent meanwhile is read first."""
+
+GRACES_MAX = 3
+"""So often in a row: a loop that is always late must go on as well."""
+
+
 class Pump:
     """Drives the engine and the store. `on_fault(error, in_store)` is called once, when it latches."""
 
@@ -41,8 +51,13 @@ class Pump:
         self._in_flight: Sealed | None = None
         self._submitted_us = 0
         self._alarm_ms: int | None = None
+        self._armed_ms = 0
+        """When that alarm was set."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
+        self._grace_until_ms: int | None = None
+        self._graces = 0
+        """Since time brought something last."""
         self._idle: list[asyncio.Future[None]] = []
         self._last_turns = False
         self.latched = False
@@ -98,8 +113,7 @@ class Pump:
     def _step(self, now: Now) -> None:
         hub = self._hub
         engine = hub.engine
-        alarm = self._alarm_ms
-        ticked = alarm is not None and now.mono_ms >= alarm and not self._last_turns
+        ticked = self._due(now)
         if ticked:
             engine.tick(now)
         if self._in_flight is None:
@@ -113,6 +127,30 @@ class Pump:
         self._arm(now, ticked)
         if self._in_flight is None and self._idle and not self._scheduled:
             self._release_waiters()
+
+    def stood_still(self, now: Now) -> None:
+        """The process did nothing for a while: what lies in the sockets is read before time counts.
+
+        A lease that ran out meanwhile may have been extended before, as far as its worker can tell.
+        """
+        until_ms = self._grace_until_ms
+        if self._graces < GRACES_MAX and (until_ms is None or now.mono_ms >= until_ms):
+            self._graces += 1
+            self._grace_until_ms = now.mono_ms + GRACE_MS
+            self.wake()
+
+    def _due(self, now: Now) -> bool:
+        """Whether the engine's time has come."""
+        alarm_ms = self._alarm_ms
+        if alarm_ms is None or now.mono_ms < alarm_ms or self._last_turns:
+            return False
+        if now.mono_ms - max(alarm_ms, self._armed_ms) >= LATE_MS:
+            self.stood_still(now)
+        if self._grace_until_ms is not None and now.mono_ms < self._grace_until_ms:
+            return False
+        self._grace_until_ms = None
+        self._graces = 0
+        return True
 
     def _submit(self, sealed: Sealed) -> None:
         counters = self._hub.counters
@@ -169,15 +207,18 @@ class Pump:
     def _arm(self, now: Now, ticked: bool) -> None:
         """Sees to it that a turn comes when the engine next has something to do."""
         at = self._alarm_ms = self._hub.engine.alarm_mono_ms(now)
+        self._armed_ms = now.mono_ms
         if at is None or self._last_turns:
             return
+        if self._grace_until_ms is not None:
+            at = max(at, self._grace_until_ms)
         if at <= now.mono_ms:
             # After a slice of a chore the next is due at once. While a commit is in flight its
             # end brings the next turn: one slice per commit keeps the open batch small.
             if self._in_flight is None or not ticked:
                 self.wake()
             return
-        if self._timer is None or at < self._timer_ms:
+        if self._timer is None or not now.mono_ms < self._timer_ms <= at:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_ms = at

@@ -11,11 +11,19 @@ after a break. One whose connection ended without goodbye is shown as lost for a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tenure_protocol.errors import BadRequest, Draining, WorkerNotFound, WorkerSilent
-from tenure_protocol.limits import FRAME_VALUES_MAX
+from tenure_protocol.errors import (
+    BadRequest,
+    Draining,
+    TooManyWaiting,
+    TooManyWorkers,
+    WorkerNotFound,
+    WorkerSilent,
+)
+from tenure_protocol.limits import FRAME_VALUES_MAX, WORKER_INFO_BYTES_SURE, WORKERS_BYTES_MAX
 from tenure_protocol.structure import CONTAINER_VALUES
 from tenure_protocol.wire import pack, unpack
 from tenure_server.engine import Now
@@ -28,6 +36,9 @@ LOST_SHOWN_MS = 60_000
 
 LOST_MAX = 1_000
 """The most lost workers that are shown; the oldest go first."""
+
+QUESTIONS_MAX = 1_000
+"""The most requests for stacks that wait for an answer at a time."""
 
 LISTED_BYTES_MAX = 4 * 1024 * 1024
 """Above this a list leaves out what is long of each worker, and above it again, workers."""
@@ -55,6 +66,13 @@ class Told(NamedTuple):
     brief: bytes
     """The same without what is long of it."""
     brief_values: int
+
+    @property
+    def large_bytes(self) -> int:
+        """What counts towards `WORKERS_BYTES_MAX`: nothing of a map that is always taken."""
+        if len(self.data) <= WORKER_INFO_BYTES_SURE:
+            return 0
+        return len(self.data) + (0 if self.brief is self.data else len(self.brief))
 
 
 NOTHING_TOLD = Told(pack({}), 1, pack({}), 1)
@@ -124,6 +142,7 @@ class Workers:
         self._by_connection: dict[Connection, Worker] = {}
         self._lost: dict[Worker, None] = {}
         """Those without a connection, the oldest first."""
+        self._large_bytes = 0
         self._questions: dict[int, _Question] = {}
         self._token = 0
 
@@ -133,10 +152,14 @@ class Workers:
     # ---- what workers say --------------------------------------------------------------
 
     def register(self, connection: Connection, name: str, info: Told, now: Now) -> str:
-        """The worker behind this connection, from now on; its id. A session keeps its id."""
+        """The worker behind this connection, from now on; its id. A session keeps its id.
+
+        Raises `TooManyWorkers`.
+        """
         session = connection.session
         assert session is not None
         worker = self._by_connection.get(connection) or self._of_session(session.id)
+        self._take_room(worker, NOTHING_TOLD if worker is None else worker.info, info)
         if worker is None:
             worker = Worker(self._unused_id(), session.id, session.name)
             self._by_id[worker.id] = worker
@@ -146,6 +169,27 @@ class Workers:
         worker.registered_at_ms = worker.seen_at_ms = now.wall_ms
         self._by_connection[connection] = worker
         return worker.id
+
+    def _take_room(self, worker: Worker | None, old: Told, new: Told) -> None:
+        """Counts what a worker tells in place of what it told. Raises `TooManyWorkers`."""
+        more = new.large_bytes - old.large_bytes
+        if more > 0 and self._large_bytes + more > WORKERS_BYTES_MAX:
+            for lost in [each for each in self._lost if each is not worker]:
+                if self._large_bytes + more <= WORKERS_BYTES_MAX:
+                    break
+                self._forget(lost)
+            if self._large_bytes + more > WORKERS_BYTES_MAX:
+                raise TooManyWorkers(
+                    f"what workers tell in maps of more than {WORKER_INFO_BYTES_SURE} bytes has "
+                    f"{self._large_bytes} bytes all together; the limit is {WORKERS_BYTES_MAX}",
+                    details={"limit": WORKERS_BYTES_MAX},
+                )
+        self._large_bytes += more
+
+    def _forget(self, worker: Worker) -> None:
+        self._lost.pop(worker, None)
+        del self._by_id[worker.id]
+        self._large_bytes -= worker.info.large_bytes + worker.beat.large_bytes
 
     def _of_session(self, session: bytes) -> Worker | None:
         return next((worker for worker in self._lost if worker.session == session), None)
@@ -157,10 +201,14 @@ class Workers:
                 return worker_id
 
     def beat(self, connection: Connection, beat: Told, now: Now) -> None:
-        """What the worker of this connection does now. Raises `WorkerNotFound`."""
+        """What the worker of this connection does now.
+
+        Raises `WorkerNotFound` or `TooManyWorkers`.
+        """
         worker = self._by_connection.get(connection)
         if worker is None:
             raise WorkerNotFound("no worker is registered on this connection; register first")
+        self._take_room(worker, worker.beat, beat)
         worker.beat, worker.seen_at_ms = beat, now.wall_ms
 
     def leave(self, connection: Connection, now_ms: int, *, goodbye: bool) -> None:
@@ -174,7 +222,7 @@ class Workers:
         for token in [t for t, q in self._questions.items() if q.worker is worker]:
             self._refuse(token, "its connection is gone")
         if goodbye:
-            del self._by_id[worker.id]
+            self._forget(worker)
             return
         self._lost[worker] = None
         self.sweep(now_ms)
@@ -184,8 +232,7 @@ class Workers:
         for worker in list(self._lost):
             if now_ms - worker.lost_ms < LOST_SHOWN_MS and len(self._lost) <= LOST_MAX:
                 return
-            del self._lost[worker]
-            del self._by_id[worker.id]
+            self._forget(worker)
 
     # ---- looking -----------------------------------------------------------------------
 
@@ -240,6 +287,11 @@ class Workers:
             raise WorkerNotFound(
                 f"worker {worker.id} is not connected any more", details={"worker": worker.id}
             )
+        if len(self._questions) >= QUESTIONS_MAX:
+            raise TooManyWaiting(
+                f"{QUESTIONS_MAX} requests for stacks wait already, the limit",
+                details={"limit": QUESTIONS_MAX},
+            )
         question = _Question(asker, request_id, worker)
         token = self._notice(worker.connection, "stacks")
         self._questions[token] = question
@@ -280,7 +332,10 @@ class Workers:
 
 
 def weight_and_depth(value: object) -> tuple[int, int]:
-    """How many values these are as a frame counts them, and how deep they are nested."""
+    """How many values these are as a frame counts them, and how deep they are nested.
+
+    Raises `BadRequest` for a float that is no finite number: not all who are shown it can read it.
+    """
     weight, depth = 1, 0
     level: list[object] = [value]
     while level:
@@ -289,6 +344,8 @@ def weight_and_depth(value: object) -> tuple[int, int]:
             if isinstance(each, (list, dict)):
                 weight += CONTAINER_VALUES + len(each) * (2 if isinstance(each, dict) else 1)
                 inner += each.values() if isinstance(each, dict) else each
+            elif isinstance(each, float) and not math.isfinite(each):
+                raise BadRequest(f"what a worker tells must be finite numbers, not {each}")
         depth += 1
         level = inner
     return weight, depth

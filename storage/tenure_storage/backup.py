@@ -3,21 +3,28 @@
     backup_to   partial directory ─ copy ─ fsync ─ manifest ─ fsync ─ rename
     restore     check the manifest ─ copy, hashing ─ compare ─ fsync ─ rename
 
-A directory under its final name is complete.
+A directory under its final name is complete. What a killed process left under a partial name
+is not locked any more, and the next backup removes it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tenure_storage.datafile import check_data_file
-from tenure_storage.environment import DATA_NAME, engine_version, sync_directory
+from tenure_storage.environment import (
+    DATA_NAME,
+    engine_version,
+    make_directory,
+    sync_directory,
+)
 from tenure_storage.journal import JOURNAL_NAME
 from tenure_storage.journaled_store import JournaledStore
 from tenure_storage.lock import LOCK_NAME, DirectoryLock
@@ -27,6 +34,7 @@ MANIFEST_NAME = "manifest.json"
 """The manifest within a backup directory."""
 
 _CHUNK_BYTES = 1 << 20
+_PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +62,12 @@ def backup_to(store: JournaledStore, target: Path) -> Manifest:
     """
     if target.exists():
         raise StoreError(f"{target} exists already; a backup is a new directory")
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    partial = target.with_name(f".{target.name}{_PARTIAL}{os.getpid()}")
+    lock = None
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700, parents=True)
+        _remove_abandoned(target.parent)
+        make_directory(partial)
+        lock = _lock(partial)
         created_at_ms = time.time_ns() // 1_000_000
         size = store.copy_to(partial / DATA_NAME)
         manifest = Manifest(
@@ -74,8 +84,41 @@ def backup_to(store: JournaledStore, target: Path) -> Manifest:
     except OSError as error:
         raise StoreError(f"cannot write a backup to {target}: {error}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+        if lock is not None:
+            os.close(lock)
     return manifest
+
+
+def _lock(partial: Path) -> int | None:
+    """A handle that says that somebody is writing this; None if it cannot be had."""
+    try:
+        handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_abandoned(directory: Path) -> None:
+    for partial in directory.glob(f".*{_PARTIAL}*"):
+        # No lock: somebody is writing it. Or locks do not work there; then nothing is removed.
+        handle = _lock(partial)
+        if handle is not None:
+            _remove(partial)
+            os.close(handle)
+
+
+def _remove(partial: Path) -> None:
+    # Not shutil.rmtree: it needs descriptors, and there may be none left.
+    with contextlib.suppress(OSError):
+        (partial / DATA_NAME).unlink(missing_ok=True)
+        (partial / MANIFEST_NAME).unlink(missing_ok=True)
+        partial.rmdir()
 
 
 def read_manifest(backup: Path) -> Manifest:
@@ -98,14 +141,18 @@ def read_manifest(backup: Path) -> Manifest:
 def restore(backup: Path, path: Path) -> Manifest:
     """Makes the data directory `path` from a backup. The directory must be new or empty.
 
-    Raises `StoreError`; then there is no store in `path`.
+    What an interrupted restore left there does not count. Raises `StoreError`; then there is no
+    store in `path`.
     """
     manifest = read_manifest(backup)
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(entry.name != LOCK_NAME for entry in path.iterdir()):
-        raise StoreError(f"{path} is not empty; restore into a new data directory")
+    try:
+        make_directory(path)
+    except OSError as error:
+        raise StoreError(f"cannot restore {backup} to {path}: {error}") from error
     with DirectoryLock(path):
         beside = path / f"{DATA_NAME}.restoring"
+        if not all(_is_no_store(entry, beside) for entry in path.iterdir()):
+            raise StoreError(f"{path} is not empty; restore into a new data directory")
         try:
             size, digest = _copy_synced(backup / DATA_NAME, beside)
             if (size, digest) != (manifest.bytes, manifest.sha256):
@@ -124,6 +171,12 @@ def restore(backup: Path, path: Path) -> Manifest:
         finally:
             beside.unlink(missing_ok=True)
     return manifest
+
+
+def _is_no_store(entry: Path, beside: Path) -> bool:
+    """Whether an entry of a data directory is the lock, or what an interrupted restore left."""
+    is_empty_journal = entry.name == JOURNAL_NAME and entry.stat().st_size == 0
+    return entry.name == LOCK_NAME or entry == beside or is_empty_journal
 
 
 def _sha256(path: Path) -> str:

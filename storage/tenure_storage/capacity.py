@@ -119,12 +119,15 @@ class CapacityGuard:
 def hold_reserve(path: Path, reserve_bytes: int) -> bool:
     """Allocates the reserve file in the data directory `path`; False if the disk has no room."""
     target = path / RESERVE_NAME
-    handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return False
     try:
         os.posix_fallocate(handle, 0, reserve_bytes)
         os.ftruncate(handle, reserve_bytes)
     except OSError:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             target.unlink()
         return False
     finally:
@@ -133,11 +136,13 @@ def hold_reserve(path: Path, reserve_bytes: int) -> bool:
 
 
 def release_reserve(path: Path) -> int:
-    """Deletes the reserve file; the bytes that gave back."""
+    """Deletes the reserve file; the bytes that gave back, none if it cannot be deleted."""
     target = path / RESERVE_NAME
     given_back = _allocated_bytes(target)
-    with contextlib.suppress(FileNotFoundError):
+    try:
         target.unlink()
+    except OSError:
+        return 0
     return given_back
 
 

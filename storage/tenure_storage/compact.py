@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tenure_storage.datafile import check_data_file
 from tenure_storage.environment import (
+    COMPACTING_NAME,
     DATA_NAME,
     copy_compacted,
     open_environment,
@@ -25,7 +26,7 @@ def compact(path: Path) -> tuple[int, int]:
     data = path / DATA_NAME
     if not data.exists():
         raise StoreError(f"there is no store in {path}")
-    beside = path / f"{DATA_NAME}.compacting"
+    beside = path / COMPACTING_NAME
     with DirectoryLock(path):
         before = data.stat().st_size
         check_data_file(data)

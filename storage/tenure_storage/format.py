@@ -18,6 +18,7 @@ from tenure_storage.environment import (
     TableMissing,
     Transaction,
     engine_version,
+    store_error,
 )
 from tenure_storage.layout import Damaged, opened_map, sealed_map
 from tenure_storage.store import FORMAT, META, TABLES, StoreError, StoreUnwritable
@@ -93,7 +94,8 @@ def read_format(env: Environment, path: Path) -> StoreFormat:
     except TableMissing as error:
         raise StoreError(f"{path} is an LMDB database, but not a Tenure store") from error
     except LmdbError as error:
-        raise StoreError(f"cannot read the format of the store in {path}: {error}") from error
+        problem = f"cannot read the format of the store in {path}: {error}"
+        raise store_error(error, problem) from error
     if row is None:
         raise StoreError(f"{path} is an LMDB database, but not a Tenure store")
     try:

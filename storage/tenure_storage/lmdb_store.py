@@ -17,6 +17,7 @@ from pathlib import Path
 from tenure_storage.capacity import map_bytes_for
 from tenure_storage.datafile import check_data_file
 from tenure_storage.environment import (
+    COMPACTING_NAME,
     DATA_NAME,
     Environment,
     LmdbError,
@@ -24,8 +25,10 @@ from tenure_storage.environment import (
     Table,
     Transaction,
     copy_compacted,
+    make_directory,
     open_environment,
     open_tables,
+    store_error,
     sync_directory,
 )
 from tenure_storage.format import (
@@ -61,12 +64,14 @@ def open_lmdb(
     by itself. Without `create` a missing store is an error. Raises `StoreError`, which says
     what is wrong and what to do.
     """
-    if create:
+    if not (path / DATA_NAME).exists():
+        if not create:
+            raise StoreError(f"there is no store in {path}")
         _make_directory(path)
-    elif not (path / DATA_NAME).exists():
-        raise StoreError(f"there is no store in {path}")
     lock = DirectoryLock(path)
     try:
+        # A compaction that was killed leaves a file as large as the store.
+        (path / COMPACTING_NAME).unlink(missing_ok=True)
         if not (path / DATA_NAME).exists():
             _create(path)
         meta = check_data_file(path / DATA_NAME)
@@ -90,12 +95,10 @@ def open_lmdb(
 
 
 def _make_directory(path: Path) -> None:
-    if not path.is_dir():
-        try:
-            path.mkdir(mode=0o700, parents=True)
-        except OSError as error:
-            raise StoreError(f"cannot create the data directory {path}: {error}") from error
-        sync_directory(path.parent)
+    try:
+        make_directory(path)
+    except OSError as error:
+        raise StoreError(f"cannot create the data directory {path}: {error}") from error
 
 
 def _create(path: Path) -> None:
@@ -110,11 +113,13 @@ def _create(path: Path) -> None:
         with env.begin(write=True) as txn:
             row = format_row(FORMAT, time.time_ns() // 1_000_000)
             txn.put(FORMAT_KEY, row, db=tables[META])
+    except LmdbError as error:
+        raise store_error(error, f"cannot make the store in {path}: {error}") from error
     finally:
         env.close()
     (beside / DATA_NAME).rename(path / DATA_NAME)
     sync_directory(path)
-    shutil.rmtree(beside)
+    shutil.rmtree(beside, ignore_errors=True)
 
 
 class LmdbStore:

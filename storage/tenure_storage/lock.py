@@ -6,6 +6,7 @@ deleted. This lock is on a file that is never deleted, and ends with the process
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -32,13 +33,16 @@ class DirectoryLock:
             os.close(self._handle)
             who = f"process {holder}" if holder.isdigit() else "another process"
             raise StoreLocked(f"data directory {path} is in use by {who}") from error
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):
+            # Only told to others; a full disk must not keep anybody from making room on it.
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Lets go. Idempotent."""
         if self._handle >= 0:
-            os.ftruncate(self._handle, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = -1
 

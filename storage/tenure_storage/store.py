@@ -104,7 +104,7 @@ class StoreLocked(StoreError):
 
 
 class StoreUnwritable(StoreError):
-    """The disk did not take what a start has to write; nothing is lost by that."""
+    """The disk or the system did not do what was needed; nothing is lost by that."""
 
 
 class StoreReader(Protocol):

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from tenure import BadRequest, CannotConnect, ProtocolViolation, RequestTimeout
+from tenure import (
+    BadRequest,
+    CannotConnect,
+    ConnectionLost,
+    ProtocolViolation,
+    RequestTimeout,
+)
 from tenure.core import admin, work
 from tenure.core.bodies import Encoding, enqueue_one
 from tenure.core.call import PING, Call
@@ -160,17 +166,21 @@ def test_a_request_that_was_not_taken_by_the_shell_has_not_left() -> None:
     assert [frame[0] for frame in begin(session, 20)] == [call.id]
 
 
-def test_brokers_last_words_that_forbid_a_repeat_end_what_was_sent() -> None:
+def test_brokers_last_words_met_twice_end_what_was_sent_and_leave_open_what_came_of_it() -> None:
     session = open_session()
-    session.submit(enqueue(), 0)
-    sent(session)
-    words = encode_frame([0, 1, BadRequest("no").to_wire()])
+    call = session.submit(enqueue(), 0)
+    frames = sent(session)
+    for done in ([], [call]):
+        assert [frame[0] for frame in frames] == [call.id], "it may be another's fault"
+        with pytest.raises(BadRequest) as caught:
+            session.receive(encode_frame([0, 1, BadRequest("no").to_wire()]), 5)
+        session.lost(caught.value, 5)
+        assert session.take_done() == done
+        frames = begin(session, 6)
 
-    with pytest.raises(BadRequest) as caught:
-        session.receive(words, 5)
-    session.lost(caught.value, 5)
-
-    assert [type(call.error) for call in session.take_done()] == [BadRequest]
+    assert frames == []
+    assert isinstance(call.error, ConnectionLost)
+    assert isinstance(call.error.__cause__, BadRequest)
 
 
 def test_a_request_times_out_after_its_wait_and_the_timeout() -> None:

@@ -14,6 +14,8 @@ from tenure_protocol.errors import (
     TooManyQueues,
     TooManyWaiting,
 )
+from tenure_protocol.limits import QUEUES_PER_RESERVE_MAX
+from tenure_server.engine.waiting import NAMES_PER_WAIT
 from tests.support.world import World
 
 
@@ -188,6 +190,38 @@ def test_waiting_reserves_are_capped() -> None:
     world.enqueue("q", 3)
     assert all(len(world.jobs_of(request)) == 1 for request in waiting)
     assert len(world.reserve("q")) == 1
+
+
+def test_the_queues_that_waiting_reserves_name_are_capped_all_together() -> None:
+    world = World(waiting_max=32)
+    most = NAMES_PER_WAIT * 32
+    names = [f"q{number}" for number in range(QUEUES_PER_RESERVE_MAX)]
+    assert most == 2 * QUEUES_PER_RESERVE_MAX
+    world.send_reserve(names[:-1], wait_ms=60_000)
+    first = world.send_reserve(names[:-1], wait_ms=60_000)
+    world.send_reserve(names[:2], wait_ms=60_000)
+
+    with pytest.raises(TooManyWaiting) as refused:
+        world.reserve("q", wait_ms=60_000)
+    assert refused.value.details == {"limit": most}
+    assert refused.value.retryable
+    assert world.reserve("q") == []
+
+    world.enqueue("q7")
+    assert [job.queue for job in world.jobs_of(first - 1)] == ["q7"]
+    world.send_reserve(names[:-1], wait_ms=60_000)
+    with pytest.raises(TooManyWaiting):
+        world.reserve("q", wait_ms=60_000)
+
+
+def test_one_reserve_may_wait_for_as_many_queues_as_it_may_name() -> None:
+    world = World(waiting_max=1)
+    names = [f"q{number}" for number in range(QUEUES_PER_RESERVE_MAX)]
+
+    request = world.send_reserve(names, wait_ms=60_000)
+    world.enqueue("q255")
+
+    assert [job.queue for job in world.jobs_of(request)] == ["q255"]
 
 
 def test_queues_are_capped_created_or_come_by_enqueue() -> None:

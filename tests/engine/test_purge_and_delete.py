@@ -138,6 +138,25 @@ def test_a_deleted_queue_leaves_nothing_behind(world: World) -> None:
         assert world.store.count(table) == 0, table
 
 
+@pytest.mark.parametrize("in_flight", [False, True], ids=["same commit", "commit in flight"])
+def test_jobs_that_end_as_their_queue_is_deleted_leave_nothing_behind(
+    world: World, in_flight: bool
+) -> None:
+    job, other = world.enqueue("q", 2)
+    leased = world.reserve_one()
+    assert leased.id == job
+
+    world.send("cancel", [[other]])
+    world.send("fail", [[[job, leased.attempt, {"dead": True}]]])
+    if in_flight:
+        world.seal()
+    world.send("queue.delete", {"queue": "q", "force": True})
+    world.live(5_000)
+
+    for table in (JOBS, LEASES, STATES, DEAD, FINISHED, CHORES):
+        assert world.store.count(table) == 0, table
+
+
 def test_leases_of_a_deleted_queue_are_lost(world: World) -> None:
     world.enqueue("q", 1)
     job = world.reserve_one()

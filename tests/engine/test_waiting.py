@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.support.world import World
@@ -190,3 +192,35 @@ def test_a_turn_gives_those_who_wait_a_bounded_amount_and_the_next_ones_the_rest
     assert world.engine.alarm_mono_ms(world.now) == world.mono_ms
     world.turn()
     assert sum(len(world.jobs_of(request)) for request in requests) == 60
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["in order", "by weight"])
+@pytest.mark.parametrize("scheduled", [False, True], ids=["empty", "with jobs for later"])
+def test_waiting_for_hundreds_of_queues_looks_into_each_of_them_a_few_times(
+    world: World, weighted: bool, scheduled: bool
+) -> None:
+    names = [f"q{number}" for number in range(256)]
+    for name in names:
+        if scheduled:
+            world.enqueue(name, 1, delay_ms=60_000)
+        else:
+            world.create(name)
+    wanted = [[name, 1] for name in names] if weighted else names
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        request = world.send_reserve(wanted, 10, wait_ms=120_000)
+        world.turn()
+    finally:
+        sys.setprofile(None)
+
+    # Some hundred calls for each look into a queue; each with each other would be millions.
+    assert calls < 1_000 * len(names)
+    world.pass_time(60_000)
+    if scheduled:
+        assert len(world.jobs_of(request)) == 10

@@ -11,7 +11,12 @@ import pytest
 
 from tenure_protocol import wire
 from tenure_protocol.errors import ProtocolViolation
-from tenure_protocol.limits import FRAME_BYTES_MAX, FRAME_VALUES_MAX, NESTING_MAX
+from tenure_protocol.limits import (
+    FRAME_BYTES_MAX,
+    FRAME_KEYS_MAX,
+    FRAME_VALUES_MAX,
+    NESTING_MAX,
+)
 from tenure_protocol.structure import CONTAINER_VALUES, check_structure
 from tenure_protocol.wire import pack, unpack
 
@@ -294,6 +299,23 @@ def test_as_many_values_as_allowed_pass_and_one_more_is_refused(long: bool) -> N
 
     assert len(unpack(frame(FRAME_VALUES_MAX))[2]) == 20_000
     assert str(FRAME_VALUES_MAX) in refused(frame(FRAME_VALUES_MAX + 1))
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["counted", "walked"])
+@pytest.mark.parametrize("maps", [1, 1_024], ids=["one map", "many maps"])
+def test_as_many_keys_as_allowed_pass_and_one_more_is_refused(maps: int, long: bool) -> None:
+    filling = pack(b"f" * (3 * MIB if long else 10))
+    each = FRAME_KEYS_MAX // maps
+    full = (mapping(each) + b"".join(pack(f"{i:x}") + b"\xc0" for i in range(each))) * maps
+
+    def frame(more: int) -> bytes:
+        one_more = mapping(each + more) + b"".join(
+            pack(f"{i:x}") + b"\xc0" for i in range(each + more)
+        )
+        return b"\x92" + filling + array(maps) + full[len(full) // maps :] + one_more
+
+    assert len(unpack(frame(0))[1]) == maps
+    assert str(FRAME_KEYS_MAX) in refused(frame(1))
 
 
 def test_the_walk_and_the_decoder_agree_what_is_whole() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
+
+import pytest
 
 from tenure_protocol.frames import encode_frame
 from tests.server.support import HeldStore, Running, Wire, body, running
@@ -198,3 +201,66 @@ async def test_of_many_slow_readers_those_who_leave_most_unread_are_cut_off() ->
         assert "now_ms" in await good.do("ping", [])
         for wire in slow:
             wire.close()
+
+
+async def test_long_replies_to_many_clients_are_made_turn_by_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tenure_server.hub.BULK_BYTES_MAX", 100_000)
+    async with running() as broker:
+        wires = [await broker.hello() for _ in range(30)]
+        await wires[0].do("enqueue", ["q", [body(bytes(5_000))] * 10])
+        engine, made = broker.hub.engine, [0]
+        execute = engine.execute
+
+        def watched(*arguments: Any) -> None:
+            made.append(engine.bulk_bytes)
+            execute(*arguments)
+
+        monkeypatch.setattr(engine, "execute", watched)
+
+        # All are there before the broker reads the first: it must not make all pages at once.
+        asked = [
+            [wire.post("peek", {"queue": "q", "state": "ready"}) for _ in range(3)]
+            for wire in wires
+        ]
+        enqueued = wires[0].post("enqueue", ["q", [body()]])
+        for wire, requests in zip(wires, asked, strict=True):
+            for request in requests:
+                status, page = await wire.reply(request)
+                assert (status, len(page["jobs"]) >= 10) == (0, True)
+
+        assert (await wires[0].reply(enqueued))[0] == 0
+        assert len(made) == 1 + 30 * 3 + 1
+        assert 90_000 < max(made) < 200_000
+
+
+async def test_who_asks_for_a_little_is_not_behind_all_that_others_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tenure_server.hub.BULK_BYTES_MAX", 100_000)
+    async with running() as broker:
+        greedy = [await broker.hello() for _ in range(5)]
+        modest = await broker.hello()
+        await modest.do("enqueue", ["large", [body(bytes(5_000))] * 10])
+        await modest.do("enqueue", ["small", [body()]])
+        engine = broker.hub.engine
+        asked: list[str] = []
+        execute = engine.execute
+
+        def watched(session: Any, request_id: int, op: str, *rest: Any) -> None:
+            asked.append(op)
+            execute(session, request_id, op, *rest)
+
+        monkeypatch.setattr(engine, "execute", watched)
+
+        for wire in greedy:
+            for _ in range(20):
+                wire.post("peek", {"queue": "large", "state": "ready"})
+        assert len(await modest.do("reserve", [["small"], 1, 0])) == 1
+
+        # One page each, and what the first had begun with; not twenty of each.
+        assert asked.index("reserve") < 25
+        for wire in greedy:
+            for request in range(2, 22):
+                assert (await wire.reply(request))[0] == 0

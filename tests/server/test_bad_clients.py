@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tenure_protocol.frames import encode_frame
+from tenure_server.hub import LINGERING_SPARE
 from tests.server.support import HELLO, Wire, body, running
 
 
@@ -221,6 +222,23 @@ async def test_the_connection_limit_refuses_the_next_one_at_once_and_keeps_the_r
         wires[0].close()
         await broker.until(lambda: len(broker.hub.connections) == 219)
         assert "now_ms" in await (await broker.hello()).do("ping", [])
+
+
+async def test_closing_connections_leave_the_descriptors_to_those_that_stay() -> None:
+    async with running({"limits.connections": 20}) as broker:
+        wires = [await broker.hello() for _ in range(18)]
+
+        wire = wires[0]
+        for number in range(3 * LINGERING_SPARE):
+            wire = await Wire.connect(broker.port)
+            wire.writer.write(b"\xff\xff\xff\xff")
+            refused = broker.hub.counters.refusals
+            await broker.until(lambda: refused["FRAME_TOO_LARGE"] > number)  # noqa: B023
+            assert len(broker.hub.connections) + len(broker.hub.lingering) <= 20 + LINGERING_SPARE
+
+        assert len(broker.hub.lingering) == 2 + LINGERING_SPARE
+        assert "now_ms" in await wires[0].do("ping", [])
+        assert (await wire.fatal())[0] == "FRAME_TOO_LARGE", "the last words of the youngest arrive"
 
 
 async def test_waiting_requests_are_limited_per_connection() -> None:

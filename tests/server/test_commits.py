@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tenure_server import exits
+from tenure_server.connection import Connection
 from tenure_storage import journal
 from tenure_storage.journaled_store import open_journaled
 from tests.server.support import HeldStore, Wire, body, running
+
+
+def watch_writes(connection: Connection, on_write: Callable[[int], None]) -> None:
+    """Calls `on_write` with the length of each write to a client."""
+    original = connection.transport
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            return getattr(original, name)
+
+        def write(self, data: bytes) -> None:
+            on_write(len(data))
+            original.write(data)
+
+    connection.transport = Watched()  # type: ignore[assignment]
 
 
 async def test_an_enqueue_is_answered_only_after_its_commit() -> None:
@@ -161,22 +178,67 @@ async def test_after_a_failed_fsync_the_next_start_has_what_was_confirmed(
     again.close()
 
 
+async def test_a_lone_request_is_answered_after_its_sync_too(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_journaled(place / "data", max_bytes=64 << 20)
+    seen: list[str] = []
+    sync_data = journal.sync_data
+
+    def noted(handle: int) -> None:
+        sync_data(handle)
+        seen.append("synced")
+
+    async with running(store=store) as broker:
+        wire = await broker.hello()
+        [connection] = broker.hub.connections
+        watch_writes(connection, lambda size: seen.append("answered"))
+        monkeypatch.setattr(journal, "sync_data", noted)
+        for _ in range(3):
+            await wire.do("enqueue", ["q", [body()]])
+        assert seen == ["synced", "answered"] * 3
+    store.close()
+
+
+async def test_what_a_lone_request_changed_is_there_for_the_next_one(place: Path) -> None:
+    store = open_journaled(place / "data", max_bytes=64 << 20)
+    async with running(store=store) as broker:
+        wire, worker = await broker.hello(), await broker.hello()
+        for _ in range(20):
+            [job_id], _ = await wire.do("enqueue", ["q", [body()]])
+            assert (await worker.do("get", [job_id]))["state"] == "ready"
+            [[leased, attempt, *_]] = await worker.do("reserve", [["q"], 1, 0])
+            assert leased == job_id
+            assert await worker.do("ack", [[[job_id, attempt]]]) == [0]
+            assert await worker.do("reserve", [["q"], 1, 0]) == []
+    store.close()
+
+
+async def test_a_failed_sync_of_a_lone_request_ends_the_broker_unanswered(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_journaled(place / "data", max_bytes=64 << 20)
+    async with running(store=store) as broker:
+        wire = await broker.hello()
+        await wire.do("enqueue", ["q", [body()]])
+
+        def failing(handle: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(journal, "sync_data", failing)
+        wire.post("enqueue", ["q", [body()]])
+        assert await broker.exit_code() == exits.IO_ERROR
+        assert await wire.frame() is None
+        assert broker.hub.pump.latched
+    store.close()
+
+
 async def test_replies_to_one_connection_leave_in_one_write() -> None:
     async with running() as broker:
         wire = await broker.hello()
         [connection] = broker.hub.connections
         writes: list[int] = []
-        original = connection.transport
-
-        class Watched:
-            def __getattr__(self, name: str) -> object:
-                return getattr(original, name)
-
-            def write(self, data: bytes) -> None:
-                writes.append(len(data))
-                original.write(data)
-
-        connection.transport = Watched()  # type: ignore[assignment]
+        watch_writes(connection, writes.append)
         requests = [wire.post("ping", []) for _ in range(50)]
         await wire.writer.drain()
         for request in requests:
@@ -194,6 +256,7 @@ async def test_a_lease_that_runs_out_gives_the_job_to_a_waiting_worker() -> None
         await broker.until(lambda: broker.hub.engine.waiting_count == 1)
 
         broker.advance(61_000)
+        await broker.until(lambda: broker.hub.engine.waiting_count == 0)
 
         [refusal] = await slow.do("ack", [[[job_id, attempt]]])
         assert refusal[:2] == [1, "LEASE_LOST"]

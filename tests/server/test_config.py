@@ -339,3 +339,29 @@ def test_a_reload_takes_live_settings_and_leaves_the_rest() -> None:
         ("limits.connections", True),
         ("limits.jobs_per_request", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("store.max_bytes", "9" * 400),
+        ("store.max_bytes", "1e999TiB"),
+        ("limits.leases", "9" * 5_000),
+        ("data_dir", "~nobody-of-that-name/data"),
+        ("queues.retry", "9" * 5_000),
+        ("queues.retry", "[" * 5_000),
+        ("timeouts.idle", "9" * 5_000 + "d"),
+    ],
+)
+def test_a_value_beyond_all_measure_is_a_problem_with_a_name_and_not_a_traceback(
+    name: str, text: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environ={SETTINGS[name].variable: text})
+    assert name in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("text", ["a = " + "9" * 5_000, "a = " + "[" * 5_000 + "]" * 5_000])
+def test_a_file_beyond_all_measure_is_not_toml(text: str, tmp_path: Path) -> None:
+    [problem] = problems(text, tmp_path)
+    assert "is not TOML" in problem

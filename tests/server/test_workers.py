@@ -9,7 +9,7 @@ import pytest
 from tenure_protocol import limits
 from tenure_protocol.wire import pack, unpack
 from tenure_server.worker_operations import DEPTH_MAX, VALUES_MAX
-from tenure_server.workers import LOST_MAX, LOST_SHOWN_MS
+from tenure_server.workers import LOST_MAX, LOST_SHOWN_MS, QUESTIONS_MAX
 from tests.server.support import HeldStore, Running, Wire, body, running
 
 INFO = {
@@ -220,6 +220,87 @@ async def test_a_list_looks_only_into_the_workers_that_it_shows(
         told = await wire.do("worker.list", {})
         assert 1 < len(told["workers"]) < 5
         assert sum(looked_into) < 1_000
+
+
+# ---- all together ----
+
+
+def telling(size: int) -> dict[str, object]:
+    """A map of exactly so many bytes as it travels."""
+    told = {"name": "w", "x": "y" * 300}
+    told["x"] = "y" * (300 + size - len(pack(told)))
+    if len(pack(told)) != size:
+        told["x"] = told["x"][: len(told["x"]) + size - len(pack(told))]
+    assert len(pack(told)) == size
+    return dict(told)
+
+
+async def test_what_workers_tell_is_bounded_all_together_and_a_little_is_always_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    large = limits.WORKER_INFO_BYTES_SURE + 1
+    monkeypatch.setattr("tenure_server.workers.WORKERS_BYTES_MAX", 3 * large)
+    async with running() as broker:
+        wires = [await broker.hello() for _ in range(4)]
+        for wire in wires[:3]:
+            await wire.do("worker.register", telling(large))
+
+        status, error = await wires[3].ask("worker.register", telling(large))
+
+        assert (status, error[0], error[2]) == (1, "TOO_MANY_WORKERS", True)
+        assert error[3] == {"limit": 3 * large}
+        assert len(broker.hub.workers) == 3
+        await wires[3].do("worker.register", telling(limits.WORKER_INFO_BYTES_SURE))
+        await wires[3].do("worker.beat", {**BEAT, "busy": 7})
+        assert await code(wires[3], "worker.beat", telling(large)) == "TOO_MANY_WORKERS"
+        shown = await wires[3].do("worker.list", {})
+        assert [each.get("busy") for each in shown["workers"]].count(7) == 1, "the last beat stands"
+        # Whoever tells less, or goes, makes room.
+        await wires[0].do("worker.register", telling(1_000))
+        await wires[3].do("worker.beat", telling(large))
+        await wires[1].do("goodbye", [None])
+        await wires[0].do("worker.beat", telling(large))
+        assert await code(wires[0], "worker.register", telling(large)) == "TOO_MANY_WORKERS"
+
+
+async def test_lost_workers_are_forgotten_before_a_connected_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    large = limits.WORKER_INFO_BYTES_SURE + 1
+    monkeypatch.setattr("tenure_server.workers.WORKERS_BYTES_MAX", 2 * large)
+    async with running() as broker:
+        for _ in range(2):
+            wire = await broker.hello()
+            await wire.do("worker.register", telling(large))
+            wire.writer.transport.abort()
+            await broker.until(lambda: len(broker.hub.workers) == 0)
+        person = await broker.hello()
+        assert len(await listed(person)) == 2
+
+        await person.do("worker.register", telling(large))
+
+        assert sorted(each["state"] for each in await listed(person)) == ["lost", "starting"]
+
+
+async def test_questions_for_stacks_that_wait_are_bounded() -> None:
+    async with running({"limits.requests_per_connection": 10_000}) as broker:
+        _, worker_id = await worker(broker)
+        person = await broker.hello()
+        for _ in range(QUESTIONS_MAX):
+            person.post("worker.stacks", {"worker": worker_id, "timeout_ms": 3_600_000})
+
+        status, error = await person.ask("worker.stacks", {"worker": worker_id})
+
+        assert (status, error[0], error[2]) == (1, "TOO_MANY_WAITING", True)
+        assert error[3] == {"limit": QUESTIONS_MAX}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+async def test_a_number_that_is_none_is_not_taken_from_a_worker(number: float) -> None:
+    async with running() as broker:
+        wire = await broker.hello()
+        assert await code(wire, "worker.register", {"x": [{"y": number}]}) == "BAD_REQUEST"
+        assert "now_ms" in await wire.do("ping", [])
 
 
 # ---- coming and going ----------------------------------------------------------------------

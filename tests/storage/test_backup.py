@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -106,6 +108,40 @@ def test_a_backup_that_fails_leaves_nothing_behind(
     assert list((tmp_path / "backups").iterdir()) == []
 
 
+def test_the_next_backup_removes_what_a_killed_one_left_and_nothing_that_is_being_written(
+    tmp_path: Path,
+) -> None:
+    backups = tmp_path / "backups"
+    for name in (".old.partial-17", ".two.partial-1", ".somebodys.partial-18"):
+        (backups / name).mkdir(parents=True)
+        (backups / name / "data.mdb").write_bytes(b"half")
+    at_work = os.open(backups / ".somebodys.partial-18", os.O_RDONLY)
+    fcntl.flock(at_work, fcntl.LOCK_EX)
+    store = open_journaled_small(tmp_path / "data")
+    backup_to(store, backups / "two")
+    store.close()
+    os.close(at_work)
+
+    assert sorted(path.name for path in backups.iterdir()) == [".somebodys.partial-18", "two"]
+    assert restore(backups / "two", tmp_path / "restored").bytes > 0
+
+
+def test_a_backup_where_locks_do_not_work_is_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_journaled_small(tmp_path / "data")
+
+    def refused(*_: object) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    backup_to(store, tmp_path / "backup")
+    monkeypatch.undo()
+    store.close()
+
+    assert restore(tmp_path / "backup", tmp_path / "restored").bytes > 0
+
+
 def test_a_backup_of_a_closed_store_is_refused(tmp_path: Path) -> None:
     store = open_journaled_small(tmp_path / "data")
     store.close()
@@ -157,6 +193,17 @@ def test_a_restore_never_touches_a_store(saved: Path, tmp_path: Path) -> None:
     assert (tmp_path / "data" / "data.mdb").read_bytes() == before
 
 
+def test_a_restore_that_was_killed_is_done_over(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "restored").mkdir()
+    (tmp_path / "restored" / "data.mdb.restoring").write_bytes(b"half")
+    (tmp_path / "restored" / "journal").touch()
+    (tmp_path / "restored" / "tenure.lock").write_text("17\n")
+    restore(saved, tmp_path / "restored")
+
+    assert verify(tmp_path / "restored").errors == ()
+    assert not (tmp_path / "restored" / "data.mdb.restoring").exists()
+
+
 def test_a_restore_into_a_directory_in_use_is_refused(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "restored").mkdir()
     with DirectoryLock(tmp_path / "restored"), pytest.raises(StoreError, match="in use"):
@@ -194,6 +241,14 @@ def test_a_compaction_cut_short_before_is_done_over(tmp_path: Path) -> None:
     store = open_small(tmp_path)
     assert store.count(JOBS) == 10
     store.close()
+
+
+def test_a_start_removes_what_a_compaction_cut_short_left(tmp_path: Path) -> None:
+    open_small(tmp_path).close()
+    (tmp_path / "data.mdb.compacting").write_bytes(b"half")
+    open_small(tmp_path).close()
+
+    assert not (tmp_path / "data.mdb.compacting").exists()
 
 
 def test_compaction_refuses_a_store_in_use_or_missing(tmp_path: Path) -> None:

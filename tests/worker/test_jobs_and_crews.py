@@ -142,10 +142,10 @@ class Place:
     def end(self, child: PaperChild, code: int = pipe.SUCCEEDED, data: Any = None) -> None:
         """The first job of a child ends."""
         self.jobs.ended(cast(Child, child), next(iter(child.jobs)), code, data)
+        crew = self.pool.crew_of(cast(Child, child))
         if child.role != "host":
-            crew = self.pool.crew_of(cast(Child, child))
             crew.took_turn(cast(Child, child))
-            crew.deal()
+        crew.deal()
 
     def die(self, child: PaperChild, returncode: int = -9) -> None:
         child.returncode = returncode
@@ -249,6 +249,33 @@ def test_prefetched_jobs_wait_here_until_jobs_prove_to_be_short() -> None:
     single.turn_ms = mono_ms()
     place.end(single)
     assert place.where() == {single.pid: [3, 4]}, "it took no time"
+
+
+@pytest.mark.parametrize("kind", ["async", "thread"])
+def test_a_host_runs_no_more_jobs_at_a_time_than_it_has_slots_however_many_wait(kind: str) -> None:
+    place = Place(kind, 2, prefetch=2).ready()
+    [host] = place.started
+    assert place.pool.slots.free == 6
+    place.take(1, 2, 3)
+    place.take(4, 5, 6)
+    assert place.where() == {host.pid: [1, 2]}
+    place.end(host)
+    assert place.where() == {host.pid: [2, 3]}
+    place.end(host)
+    place.take(7)
+    assert place.where() == {host.pid: [3, 4]}, "those that waited go first"
+
+
+def test_a_stuck_job_that_is_settled_takes_no_slot_of_its_host() -> None:
+    place = Place("thread", 1, prefetch=1).ready()
+    [host] = place.started
+    place.take(1, task="limited")
+    place.pass_ms(500)
+    place.pass_ms(FAIL_AFTER_MS)
+    place.pass_ms(STUCK_AFTER_MS)
+    assert place.stuck == [host]
+    place.take(2)
+    assert place.where() == {host.pid: [1, 2]}
 
 
 def test_when_a_host_dies_its_jobs_run_again_alone_with_the_same_lease() -> None:

@@ -76,8 +76,9 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def answered(settler: Settler) -> None:
     settler.flush()
     async with asyncio.timeout(10):
-        while not settler.idle:  # noqa: ASYNC110
+        while not settler.idle:
             await asyncio.sleep(0)
+            settler.flush()  # as every turn of the worker does
 
 
 async def test_all_of_one_turn_leaves_as_one_request_for_each_operation() -> None:
@@ -157,13 +158,31 @@ async def test_an_item_that_is_refused_is_told_and_concerns_no_other() -> None:
 async def test_many_and_large_results_leave_in_requests_of_bounded_length() -> None:
     link, heard = FakeLink(), Heard()
     settler = new_settler(link, heard)
-    for number in range(12):
+    for number in range(4):
         settler.ack(job(number), b"x" * (1024 * 1024))
+    for number in range(8):
+        settler.ack(job(number), b"x" * (30 * 1024))
     for number in range(2_500):
         settler.release(job(number % 256), None, None)
     await answered(settler)
     sizes = [(op, len(items)) for op, items in link.sent]
-    assert sizes == [("ack", 4)] * 3 + [("release", 1000), ("release", 1000), ("release", 500)]
+    releases = [("release", 1000), ("release", 1000), ("release", 500)]
+    assert sizes == [("ack", 1), *releases, *[("ack", 1)] * 3, ("ack", 4), ("ack", 4)]
+
+
+async def test_one_request_with_large_results_is_on_its_way_at_a_time() -> None:
+    link, heard = FakeLink(), Heard()
+    settler = new_settler(link, heard)
+    for number in range(4):
+        settler.ack(job(number), b"x" * (100 * 1024))
+    settler.flush()
+    settler.ack(job(5), None)
+    settler.flush()
+
+    sent = [[item[0][0] for item in items] for _, items in link.sent]
+    assert sent == [[0]], "the others would hold up the heartbeats on a slow link"
+    await answered(settler)
+    assert len(heard) == 5
 
 
 class Listener:

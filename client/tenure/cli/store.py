@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenure.cli.commands import Group, session_of
-from tenure.cli.errors import CliError, Exit
+from tenure.cli.errors import CliError, Exit, exit_code_of
 from tenure.cli.fields import plain
 from tenure.cli.human import count, many, moment, size
 from tenure.cli.render import Column, done, pairs, put, show, styled, table
@@ -48,6 +48,11 @@ def offline(directory: Path) -> Iterator[None]:
     except StoreError as error:
         in_use = isinstance(error, StoreLocked)
         raise CliError(str(error), Exit.CONFLICT if in_use else Exit.FAILED) from error
+    except OSError as error:
+        what = f"{error.strerror or error} ({error.filename or directory})"
+        raise CliError(
+            f"{directory} cannot be used: {what}", exit_code_of(error) or Exit.FAILED
+        ) from error
 
 
 @store.command("verify")

@@ -233,10 +233,11 @@ def chunks(chunker: Chunker, jobs: Iterable[NewJob]) -> Iterator[tuple[Command[l
 class Gathered:
     """The ids of many chunks in the order of their jobs, and the first thing that went wrong."""
 
-    __slots__ = ("_ids", "error")
+    __slots__ = ("_ids", "_unknown", "error")
 
     def __init__(self) -> None:
         self._ids: list[str | None] = []
+        self._unknown: Exception | None = None
         self.error: Exception | None = None
 
     def reserve(self, count: int) -> int:
@@ -249,13 +250,18 @@ class Gathered:
         """The ids of the jobs from `start` on."""
         self._ids[start : start + len(ids)] = ids
 
-    def fail(self, error: Exception, start: int = 0) -> None:
-        """Something went wrong with the chunk at `start`; the first such error counts."""
+    def fail(self, error: Exception, start: int | None = None) -> None:
+        """Something went wrong with the chunk at `start`, or (None) with a job before it left.
+
+        The first such error counts.
+        """
+        if start is not None and self._unknown is None and not isinstance(error, BrokerError):
+            self._unknown = error
         if self.error is None:
             self.error = error
             index = error.details.get("index") if isinstance(error, BrokerError) else None
             if isinstance(error, BrokerError) and isinstance(index, int):
-                error.details["index"] = index + start
+                error.details["index"] = index + (start or 0)
 
     def result(self) -> list[str]:
         """All ids. Raises the error, as `PartlyEnqueued` when something was stored."""
@@ -263,7 +269,8 @@ class Gathered:
         if self.error is None:
             return stored
         if not stored:
-            raise self.error
+            # A refusal says that nothing was stored: not while a chunk's end is unknown.
+            raise self._unknown or self.error
         raise PartlyEnqueued(
             f"{len(stored)} of {len(self._ids)} jobs were stored, then: {self.error}", self._ids
         ) from self.error

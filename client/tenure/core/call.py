@@ -26,7 +26,10 @@ def _packed_op(op: str) -> bytes:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A command on its way. Once `done`, it has an `error` or a `result`."""
+    """A command on its way. Once `done`, it has an `error` or a `result`.
+
+    `suspect`: it was in flight when the broker called the connection's requests malformed.
+    """
 
     id: int
     command: Command[Any]
@@ -37,6 +40,7 @@ class Call:
     sent_ms: int = -1
     done: bool = False
     abandoned: bool = False
+    suspect: bool = False
     result: Any = None
     error: Exception | None = None
 

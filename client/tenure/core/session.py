@@ -127,7 +127,8 @@ class Session:
             return self._soonest_ms
         if self._ping is not None:
             return min(self._soonest_ms, self._ping.deadline_ms)
-        return min(self._soonest_ms, self._sent_ms + self._ping_every_ms)
+        quiet_ms = min(self._sent_ms, self._received_ms)
+        return min(self._soonest_ms, quiet_ms + self._ping_every_ms)
 
     # -- calls ----------------------------------------------------------------------
 
@@ -267,7 +268,7 @@ class Session:
         assert call.command.late is not None
         try:
             command = call.command.late(call.result)
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, LookupError) as error:
             raise ProtocolViolation(f"the reply to {call.command.op} cannot be read") from error
         if command is not None:
             self.submit(command, now_ms).abandoned = True
@@ -307,18 +308,21 @@ class Session:
         self._untaken.clear()
         self._out.clear()
         self._sent_ms = now_ms
-        refused = error if isinstance(error, BrokerError) and not error.retryable else None
+        # A fatal error is about the connection: it does not say which request is to blame, nor
+        # that nothing was carried out. A request that meets a second one is not sent again.
+        fatal = isinstance(error, BrokerError) and not error.retryable
         for call in list(self._pending.values()):
             if call.abandoned:
                 self._drop(call)
             elif call.sent_ms < 0:
                 continue
-            elif refused is not None or not (self._repeats and call.command.repeat):
+            elif not (self._repeats and call.command.repeat) or (fatal and call.suspect):
                 self._drop(call)
-                call.error = refused or broken_error(call.command, self.address, error)
+                call.error = broken_error(call.command, self.address, error)
                 self._finish(call)
             else:
                 call.sent_ms = -1
+                call.suspect = fatal
         self._admit(now_ms)
 
     def fail_all(self, error: Exception) -> None:
@@ -347,7 +351,9 @@ class Session:
                 self.dead = "no answer to a ping"
             self._drop(self._ping)
             self._ping = None
-        elif now_ms - self._sent_ms >= self._ping_every_ms:
+        elif now_ms - min(self._sent_ms, self._received_ms) >= self._ping_every_ms:
+            # Also when only we are heard: requests whose callers lose patience before their time
+            # would else keep a dead connection in use.
             self._ping = self.submit(PING, now_ms)
             self._ping.abandoned = True
 

@@ -208,10 +208,15 @@ class Consumption:
         else:
             self._pause(line, now_ms)
 
-    def broken(self, pool: str, now_ms: int) -> None:
-        """A reserve got no answer: whether jobs were sent is unknown, so say `keep` first."""
-        if self.lines[pool].asked:
+    def broken(self, pool: str, now_ms: int) -> bool:
+        """A reserve got no answer: whether jobs were sent is unknown, so say `keep` first.
+
+        Returns whether that is news: then other reserves are to be given up, too.
+        """
+        asked = bool(self.lines[pool].asked)
+        if asked:
             self._need_sync(now_ms)
+        return asked
 
     def _pause(self, line: Line, now_ms: int) -> None:
         line.pause_ms = _longer(line.pause_ms)

@@ -29,6 +29,7 @@ class Crew:
     - `floor`: how many children are there even if there is nothing to do.
     - `most`: how many there may be.
     - `ahead`: how many jobs a single may have besides the one that it runs.
+    - `slots`: how many jobs a host may run at a time.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Crew:
         floor: int,
         most: int,
         ahead: int,
+        slots: int = 1,
         start: Callable[[Role], Child],
         begun: Callable[[Held], None],
     ) -> None:
@@ -50,6 +52,7 @@ class Crew:
         self._floor = floor
         self._most = most
         self._ahead = ahead
+        self._slots = slots
         self._start = start
         self._begun = begun
         self._spare = 0
@@ -76,8 +79,9 @@ class Crew:
 
     def put(self, jobs: list[Held]) -> None:
         """Give jobs to children, or let them wait for one."""
-        if self.role == HOST and self.ready and self.ready[0].fit:
-            self._give(self.ready[0], jobs)
+        host = self.ready[0] if self.role == HOST and self.ready else None
+        if host is not None and host.fit and not self.waiting and len(jobs) <= self._room():
+            self._give(host, jobs)
             return
         self.waiting.extend(jobs)
         self.deal()
@@ -92,13 +96,22 @@ class Crew:
         fit = [child for child in self.ready if child.fit] if self.waiting else []
         if fit:
             if self.role == HOST:
-                jobs = list(self.waiting)
-                self.waiting.clear()
-                self._give(fit[0], jobs)
+                room = min(self._room(), len(self.waiting))
+                if room > 0:
+                    self._give(fit[0], [self.waiting.popleft() for _ in range(room)])
             else:
                 self._deal_singly(fit)
         if self.waiting:
             self.fill(mono_ms())
+
+    def _room(self) -> int:
+        """How many more jobs a host may run: those that are stuck and settled have no slot."""
+        room = self._slots
+        for child in (*self.ready, *self.leaving):
+            room -= len(child.jobs)
+            if child.stuck:
+                room += len(child.stuck & child.jobs.keys())
+        return room
 
     def _deal_singly(self, fit: list[Child]) -> None:
         for child in fit:

@@ -109,7 +109,9 @@ class Feed:
             consumption.refused(pool, str(error), mono_ms())
         except (TenureError, OSError) as error:
             self.trouble = str(error)
-            consumption.broken(pool, mono_ms())
+            if consumption.broken(pool, mono_ms()):
+                # `keep` takes back what the reserves of other pools are being given just now.
+                self.drop()
         else:
             self.answered_ms = now_ms = mono_ms()
             run = consumption.answered(pool, len(rows), now_ms)

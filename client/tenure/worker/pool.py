@@ -40,6 +40,7 @@ class Pool:
                 floor=floor,
                 most=most,
                 ahead=ahead,
+                slots=spec.size,
                 start=lambda role: start(self, role),
                 begun=begun,
             )

@@ -17,8 +17,18 @@ from tenure.worker.log import Log
 Op = Literal["ack", "fail", "release"]
 OPS: tuple[Op, ...] = ("ack", "fail", "release")
 
-REQUEST_BYTES = 4 * 1024 * 1024
-"""Results beyond this go into another request."""
+REQUEST_BYTES = 128 * 1024
+"""Results beyond this go into another request, which waits for the answer to the one before.
+
+All at once they would hold up the heartbeats on a slow link, and be sent again and again
+because they were not answered in time.
+"""
+
+SLOWEST_BYTES_PER_MS = 8
+"""Results are waited for as on a link that is so slow."""
+
+REQUEST_MS = 10_000
+"""How long the broker may take to answer, besides that."""
 
 REQUEST_ITEMS = 1_000
 """So many jobs are settled by one request."""
@@ -72,6 +82,7 @@ class Settler:
         self._log = log
         self._out: dict[Op, list[Item]] = {op: [] for op in OPS}
         self._unanswered: dict[asyncio.Task[None], list[Item]] = {}
+        self._bytes_unanswered = 0
 
     @property
     def idle(self) -> bool:
@@ -115,14 +126,24 @@ class Settler:
         for op, batch in self._out.items():
             if batch:
                 self._out[op] = []
-                for part in _parts(batch):
-                    self._send(op, part)
+                parts = _parts(batch)
+                while parts and not self._must_wait(parts[0]):
+                    self._send(op, parts.pop(0))
+                for part in parts:
+                    self._out[op] += part
+
+    def _must_wait(self, part: list[Item]) -> bool:
+        """Whether these would be too many results on their way at a time."""
+        size, before = sum(map(_bytes, part)), self._bytes_unanswered
+        return size > 0 and before > 0 and size + before > REQUEST_BYTES
 
     def _send(self, op: Op, batch: list[Item]) -> None:
         # Submitted here and not in the task: what is reserved in the same turn leaves in
         # the same write, behind it.
+        size = sum(map(_bytes, batch))
         try:
             command = work.settle_raw(op, [item for _, item in batch])
+            command.timeout_ms = REQUEST_MS + size // SLOWEST_BYTES_PER_MS
             call = self._link.submit(command)
         except ClientClosed:
             return
@@ -131,10 +152,11 @@ class Settler:
     def _start(self, deliver: Coroutine[Any, Any, None], batch: list[Item]) -> None:
         task = asyncio.create_task(deliver)
         self._unanswered[task] = batch
+        self._bytes_unanswered += sum(map(_bytes, batch))
         task.add_done_callback(self._answered)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        del self._unanswered[task]
+        self._bytes_unanswered -= sum(map(_bytes, self._unanswered.pop(task)))
         if not task.cancelled() and task.exception() is not None:
             self._log.error("settling failed", error=repr(task.exception()))
         self._changed()

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tenure.core import fleet
+from tenure.core.reconnect import Reconnect
 from tenure.errors import TenureError
 from tenure.settings import Settings, mono_ms, settings_of, wall_ms
 from tenure.worker import endings, pipe
@@ -50,6 +51,8 @@ _NEVER_MS = 2**62
 _TIMED_LOOK_S = 1.0
 _REQUEST_TIMEOUT_S = 10
 _CONNECT_TIMEOUT_S = 3
+_RECONNECT_MS_MAX = 1_000
+"""A worker has leases that begin anew when the broker does: it must be back before they end."""
 
 
 class Worker:
@@ -149,7 +152,7 @@ class Worker:
             codec="msgpack",
             timeout=_REQUEST_TIMEOUT_S,
             connect_timeout=_CONNECT_TIMEOUT_S,
-            reconnect=True,
+            reconnect=Reconnect(cap_ms=_RECONNECT_MS_MAX),
             compress_over=False,
         )
 

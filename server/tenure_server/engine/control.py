@@ -17,6 +17,7 @@ from tenure_server.engine import lanes
 from tenure_server.engine.chores import start_sweep_line, start_sweep_queue
 from tenure_server.engine.core import Core
 from tenure_server.engine.fields import args_map, flag, text, text_or_none, whole_or
+from tenure_server.engine.finding import SHOWN_BYTES
 from tenure_server.engine.queues import (
     Queue,
     Settings,
@@ -157,6 +158,7 @@ def list_queues(core: Core, _session: Session, _request_id: int, raw: object) ->
     names = sorted(n for n in core.queues if n.startswith(prefix) and n > after)
     page = names[:limit]
     cursor = page[-1] if len(names) > limit else None
+    core.bulk_bytes += SHOWN_BYTES * len(page)
     return {"queues": [queue_info(core, core.queues[n]) for n in page], "cursor": cursor}
 
 

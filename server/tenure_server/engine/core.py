@@ -65,11 +65,15 @@ class Core:
         self.wait_ends: list[tuple[int, int, Reserve | JobWait]] = []
         self.wait_number = 0
         self.waiting = 0
+        self.waiting_names = 0
+        """How many queues the reserves that wait name, all together."""
         self.due_at: list[tuple[int, str]] = []
         self.hot: dict[str, None] = {}
         self.sessions: dict[Session, None] = {}
         self.pending: list[Reply] = []
         self.instant_replies: list[Reply] = []
+        self.bulk_bytes = 0
+        """About how much the replies of this turn hold that may be long."""
         self.instant = False
         """Set by an operation whose reply waits for no commit."""
         self.events: list[Event] = []

@@ -226,6 +226,7 @@ class Engine:
                 core.instant_replies.extend(core.pending)
             core.pending = []
         replies, core.instant_replies = core.instant_replies, []
+        core.bulk_bytes = 0
         return replies
 
     def seal(self, now: Now) -> Sealed | None:
@@ -291,6 +292,11 @@ class Engine:
     @store_full.setter
     def store_full(self, full: bool) -> None:
         self._core.store_full = full
+
+    @property
+    def bulk_bytes(self) -> int:
+        """About how much the replies since the last `take_instant` hold that may be long."""
+        return self._core.bulk_bytes
 
     @property
     def draining(self) -> bool:

@@ -137,8 +137,13 @@ def show(core: Core, job_id: bytes) -> dict[str, object]:
     )
 
 
+SHOWN_BYTES = 4_096
+"""About how much memory the info of a job or queue takes beside its body."""
+
+
 def show_live(core: Core, live: Live, body: bool = True, full: bool = True) -> dict[str, object]:
     """The info of an unfinished job; without log and checkpoint if not `full`."""
+    core.bulk_bytes += SHOWN_BYTES + len(live.row)
     record = unpack_record(live.row)
     ready_at_ms = ready_at_of(live.place)
     shown = "leased" if live.lease else waiting_state(record.flags, ready_at_ms, core.now)
@@ -161,6 +166,7 @@ def show_ended(
     core: Core, queue: Queue, entry: dict[str, Any], body: bool = True, full: bool = True
 ) -> dict[str, object]:
     """The info of a dead or finished job, from its entry; see `show_live`."""
+    core.bulk_bytes += SHOWN_BYTES + len(entry["record"]) + len(entry.get("result") or b"")
     row_of_state = entry["state"]
     state = parse_state(row_of_state) if row_of_state else None
     return job_info(

@@ -192,23 +192,26 @@ def refill(space: Space, lane: Lane, leased: Container[bytes], refill_bytes: int
         lane.keys.clear()
         lane.head = 0
         found = space.store.scan(JOBS, lane.horizon, lane.end, REFILL_ROWS_MAX, refill_bytes)
-        more = len(found) == REFILL_ROWS_MAX or sum([len(row) for _, row in found]) > refill_bytes
+        size = sum([len(row) for _, row in found])
+        more = len(found) == REFILL_ROWS_MAX or size > refill_bytes
         lane.horizon = found[-1][0] if found and more else lane.end
+        good = found
         if space.touches_jobs():
-            found = [kv for kv in found if kv[0] not in leased and not space.pending(kv[0])]
-        else:
-            found = [kv for kv in found if kv[0] not in leased]
-        # The checksum is written out here: a call a row is a tenth of a refill (measured).
-        good = [
-            kv for kv in found if crc32(kv[1][4:], crc32(kv[0])) == int.from_bytes(kv[1][:4], "big")
-        ]
-        if len(good) < len(found):
-            for key, row in found:
+            good = [kv for kv in found if kv[0] not in leased and not space.pending(kv[0])]
+        elif leased:
+            good = [kv for kv in found if kv[0] not in leased]
+        # The checksum is written out here, over key and row in one piece: a call a row, and a
+        # second call for the key, are a tenth of a refill each (measured).
+        if not all([crc32(key + row[4:]).to_bytes(4, "big") == row[:4] for key, row in good]):
+            for key, row in good:
                 if not intact(key, row):
                     lose(space, lane, key, row)
+            good = [kv for kv in good if intact(*kv)]
+        if good is not found:
+            size = sum([len(row) for _, row in good])
         lane.keys = [key for key, _ in good]
         lane.rows.update(good)
-        cost = sum([len(row) for _, row in good]) + ROW_OVERHEAD_BYTES * len(good)
+        cost = size + ROW_OVERHEAD_BYTES * len(good)
         lane.size += cost
         space.window_bytes += cost
 

@@ -6,6 +6,7 @@ be given a job of the batch that enqueues it: one commit for both.
 
 from __future__ import annotations
 
+import heapq
 from zlib import crc32
 
 from tenure_protocol import limits
@@ -121,33 +122,49 @@ def collect(core: Core, wanted: Reserve, fresh: bool = False) -> list[Delivery]:
     if wanted.weights is None or len(queues) == 1:
         for queue in queues:
             size = _collect_from(core, wanted, queue, most, out, size, fresh)
-        return out
-    dry: set[str] = set()
-    while len(out) < most and len(dry) < len(queues) and size < core.limits.reply_bytes_max:
-        queue, share = _next_turn(wanted, [q for q in queues if q.name not in dry], most - len(out))
-        before = len(out)
-        size = _collect_from(core, wanted, queue, before + share, out, size, fresh)
-        if len(out) - before < share:
-            dry.add(queue.name)
-            # Turns are not saved up while there is nothing to take.
-            turns = wanted.session.turns
-            turns[queue.name] = max(turns[q.name] for q in queues if q.name in turns)
+    else:
+        size = _collect_by_weight(core, wanted, queues, most, out, fresh)
+    core.bulk_bytes += size
     return out
 
 
-def _next_turn(wanted: Reserve, queues: list[Queue], most: int) -> tuple[Queue, int]:
-    """Whose turn it is, by stride scheduling over the session's life, and for how many jobs."""
+def _collect_by_weight(
+    core: Core,
+    wanted: Reserve,
+    queues: list[Queue],
+    most: int,
+    out: list[Delivery],
+    fresh: bool,
+) -> int:
+    """Adds jobs of queues in turn, by stride scheduling over the session's life; their size."""
     turns, weights = wanted.session.turns, wanted.weights
     assert weights is not None
     if len(turns) > TURNS_MAX:
         turns.clear()
     floor = min((turns[q.name] for q in queues if q.name in turns), default=0.0)
-    for queue in queues:
-        turns.setdefault(queue.name, floor)
-    queue = min(queues, key=lambda q: (turns[q.name], wanted.queues.index(q.name)))
-    share = max(1, most * weights[queue.name] // sum(weights[q.name] for q in queues))
-    turns[queue.name] += share / weights[queue.name]
-    return queue, share
+    # A heap, for there may be hundreds of queues, and each of them may turn out to be dry.
+    line = [(turns.setdefault(q.name, floor), at, q) for at, q in enumerate(queues)]
+    heapq.heapify(line)
+    last = max(turn for turn, _, _ in line)
+    total = sum(weights[q.name] for q in queues)
+    size = 0
+    while line and len(out) < most and size < core.limits.reply_bytes_max:
+        turn, at, queue = line[0]
+        weight = weights[queue.name]
+        before = len(out)
+        share = max(1, (most - before) * weight // total)
+        turn += share / weight
+        last = max(last, turn)
+        size = _collect_from(core, wanted, queue, before + share, out, size, fresh)
+        if len(out) - before < share:
+            # Turns are not saved up while there is nothing to take.
+            turn = last
+            heapq.heappop(line)
+            total -= weight
+        else:
+            heapq.heapreplace(line, (turn, at, queue))
+        turns[queue.name] = turn
+    return size
 
 
 def _collect_from(

@@ -9,7 +9,7 @@ from tenure_server.engine.core import Core
 from tenure_server.engine.delivery import delivered_bytes
 from tenure_server.engine.queues import Queue
 from tenure_server.engine.reserve import all_volatile, collect
-from tenure_server.engine.waiting import close
+from tenure_server.engine.waiting import Reserve, close
 
 SERVED_BYTES_MAX = 32 * 1024 * 1024
 """How much one turn gives to those who wait; the rest follows in the next turns."""
@@ -21,24 +21,35 @@ def serve_hot(core: Core) -> None:
     A queue that could not be served whole stays hot, and the next alarm is at once.
     """
     room = SERVED_BYTES_MAX
+    unserved: set[Reserve] = set()
     while core.hot and room > 0:
         name = next(iter(core.hot))
         del core.hot[name]
         if name in core.reserves:
-            room = _serve(core, name, room)
+            room = _serve(core, name, room, unserved)
 
 
-def _serve(core: Core, name: str, room: int) -> int:
-    """Serves one queue; what is left of `room` (bytes)."""
+def _serve(core: Core, name: str, room: int, unserved: set[Reserve]) -> int:
+    """Serves one queue; what is left of `room` (bytes).
+
+    Who is `unserved` has looked into all its queues already, and got nothing: it may wait for
+    hundreds, all of them hot, and a second look would find no more.
+    """
     queue = core.queues.get(name)
     if queue is None or queue.settings.paused or core.draining:
         return room
+    looked: Reserve | None = None
     for fresh in (False, True):
         while name in core.reserves:
             wanted = next(iter(core.reserves[name]))
+            if wanted in unserved:
+                break
             got = collect(core, wanted, fresh)
             if not got:
                 # Nothing for this one; others who wait want the same queue.
+                if fresh and wanted is looked:
+                    unserved.add(wanted)
+                looked = wanted
                 break
             close(core, wanted)
             core.reply(wanted.session, wanted.request_id, got, all_volatile(core, wanted))

@@ -76,7 +76,7 @@ def _sweep_line(core: Core, chore: Chore) -> None:
         chore.due_ms = core.now.mono_ms + (BLOCKED_MS if blocked else 0)
         chores.save(chore)
         return
-    if chore.cursor or chore.found or _overlay_has(space, prefix):
+    if chore.cursor or chore.found or _overlay_has(space, (JOBS,), prefix):
         # A pass that met something, or began in the middle, is followed by another, until one
         # meets nothing.
         chore.cursor, chore.found = b"", False
@@ -86,12 +86,13 @@ def _sweep_line(core: Core, chore: Chore) -> None:
     chores.end(core, chore)
 
 
-def _overlay_has(space: Space, prefix: bytes) -> bool:
+def _overlay_has(space: Space, tables: tuple[int, ...], prefix: bytes) -> bool:
     batches = [space.open, *(flying.batch for flying in space.flying)]
     return any(
         row is not None and key.startswith(prefix)
         for batch in batches
-        for key, row in batch.tables[JOBS].items()
+        for table in tables
+        for key, row in batch.tables[table].items()
     )
 
 
@@ -121,7 +122,8 @@ def _sweep_queue(core: Core, chore: Chore) -> None:
             space.put(table, key, None)
             chore.done += 1
     chore.due_ms = core.now.mono_ms + AGAIN_MS
-    if not left:
+    # Jobs that ended in the batch that deletes their queue are not in the store yet.
+    if not left and not _overlay_has(space, (DEAD, FINISHED), first[:4]):
         chores.end(core, chore)
 
 

@@ -11,7 +11,7 @@ import heapq
 from collections import OrderedDict
 
 from tenure_protocol.errors import BadRequest, JobNotFound, TooManyWaiting
-from tenure_protocol.limits import WAIT_MS_MAX
+from tenure_protocol.limits import QUEUES_PER_RESERVE_MAX, WAIT_MS_MAX
 from tenure_server.engine.core import Core
 from tenure_server.engine.fields import args_list, item, job_id, whole
 from tenure_server.engine.finding import find_live, show
@@ -20,6 +20,10 @@ from tenure_server.engine.types import Session
 WAITING = object()
 """What an operation returns when its reply comes later."""
 
+
+NAMES_PER_WAIT = 16
+"""So many queues may the waiting requests name on average, when as many wait as may. Each may
+name more, but a name that is waited for takes as much memory as a request does."""
 
 SLACK = 1_024
 """How many answered requests may stay in the order of ends until it is tidied."""
@@ -81,6 +85,15 @@ def hold(core: Core, wait: Reserve | JobWait, ends_ms: int) -> None:
             f"{core.waiting} requests wait already, which is the broker's limit",
             details={"limit": core.limits.waiting_max},
         )
+    if isinstance(wait, Reserve):
+        most = max(NAMES_PER_WAIT * core.limits.waiting_max, QUEUES_PER_RESERVE_MAX)
+        if core.waiting_names + len(wait.queues) > most:
+            raise TooManyWaiting(
+                f"the reserves that wait name {core.waiting_names} queues, and may name {most}; "
+                "wait for fewer queues",
+                details={"limit": most},
+            )
+        core.waiting_names += len(wait.queues)
     if len(core.wait_ends) > 2 * core.waiting + SLACK:
         # Most requests are answered long before their time is over; they must not pile up here.
         core.wait_ends = [entry for entry in core.wait_ends if entry[2].open]
@@ -103,6 +116,7 @@ def close(core: Core, wait: Reserve | JobWait) -> None:
     core.waiting -= 1
     wait.session.waits.pop(wait.request_id, None)
     if isinstance(wait, Reserve):
+        core.waiting_names -= len(wait.queues)
         for name in wait.queues:
             waiting = core.reserves[name]
             waiting.pop(wait, None)
