@@ -32,7 +32,7 @@ def opened_value(view_key: bytes, row: bytes) -> Any:
     """The value of a map row; None if the row is damaged or does not hold msgpack."""
     try:
         return opened_map(view_key, row)
-    except (Damaged, ValueError):
+    except (Damaged, ValueError, TypeError):  # TypeError: a map in the place of a key
         return None
 
 
@@ -71,7 +71,7 @@ def check_chores(view: View, findings: Findings, lines: Lines) -> None:
             findings.error("damaged", "chores", text, "the row is damaged")
             continue
         kind = fields.get("kind") if isinstance(fields, dict) else None
-        if kind not in CHORE_KINDS:
+        if not isinstance(kind, str) or kind not in CHORE_KINDS:
             findings.error("chore", "chores", text, f"its kind {kind!r} is not known")
             continue
         if not isinstance(fields.get("queue"), int) or not isinstance(fields.get("line", 0), int):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tenure_protocol.ids import encode_id
+from tenure_protocol.wire import pack
 from tenure_storage.environment import open_environment
 from tenure_storage.keys import (
     due_key,
@@ -586,3 +587,23 @@ def test_info_of_a_foreign_database_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="not a Tenure store"):
         info(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x81\x80\x01",
+        pack({"kind": [], "queue": 1}),
+        pack({"kind": {}, "queue": 1}),
+        pack(["kind"]),
+    ],
+    ids=["a map as a key", "a kind that is an array", "a kind that is a map", "no map"],
+)
+def test_a_chore_that_is_whole_and_makes_no_sense_is_a_finding(
+    content: bytes, tmp_path: Path
+) -> None:
+    row = sealed(slot_key(9), content)
+
+    report = verify(stored(tmp_path, (CHORES, slot_key(9), row)))
+
+    assert [error.table for error in report.errors] == ["chores"]
