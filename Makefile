@@ -11,12 +11,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Of the long proofs: rounds, seeds of the simulator, images of power cuts, every which system call
-# fails, minutes, and what chance begins with.
+# fails, minutes, inputs, connections, and what chance begins with.
 ROUNDS ?= 200
 SEEDS ?= 0:500
 IMAGES ?= 5000
 EVERY ?= 1
 MINUTES ?= 10
+RUNS ?= 1000000
+CONNECTIONS ?= 10000
 SEED ?= 1
 # The page that bench-peers writes, and further arguments of its second half.
 NAME ?= peers
@@ -51,7 +53,7 @@ demo: $(INSTALLED) ## Real work through a real broker, with a kill -9 of a worke
 
 .PHONY: test
 test: check ## Everything a change must pass: the checks, then all tests
-	$(call step,tests,$(BIN)/python -m pytest --durations=15 --durations-min=1)
+	$(call step,tests,$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --durations-min=1)
 
 .PHONY: check
 check: $(INSTALLED) ## Format, lint, types and architecture, without running the product
@@ -86,12 +88,17 @@ network: $(INSTALLED) ## Bad weather between clients, workers and broker: make n
 	@$(BIN)/python -m tests.network --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(INSTALLED) ## Millions of wrong inputs; guided by coverage where atheris can be installed
-	@$(BIN)/python -m tests.fuzz $(ARGS)
+fuzz: $(INSTALLED) ## Wrong inputs guided by coverage (installs atheris): make fuzz MINUTES=60
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3.0'
+	@$(BIN)/python -m tests.fuzz --guided --minutes $(MINUTES) $(ARGS)
+
+.PHONY: fuzz-random
+fuzz-random: $(INSTALLED) ## Wrong inputs by chance, without atheris: make fuzz-random RUNS=2000000
+	@$(BIN)/python -m tests.fuzz --runs $(RUNS) $(ARGS)
 
 .PHONY: floods
 floods: $(INSTALLED) ## 10,000 connections, 10,000 waiting reserves, peers that never read
-	@$(BIN)/python -m tests.floods $(ARGS)
+	@$(BIN)/python -m tests.floods --connections $(CONNECTIONS) $(ARGS)
 
 .PHONY: soak
 soak: $(INSTALLED) ## Mixed work with restarts for a long time: make soak MINUTES=60
@@ -135,5 +142,5 @@ image-check: $(INSTALLED) ## Do by hand what the Dockerfile does, and start the 
 
 .PHONY: clean
 clean: ## Remove .venv, caches and what was built
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-arq .fuzz dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

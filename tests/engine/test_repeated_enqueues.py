@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tenure_protocol.errors import SequenceTooOld
+from tenure_protocol.errors import Draining, SequenceTooOld
 from tenure_storage.store import PRODUCERS
 from tests.support.world import DAY_MS, HOUR_MS, World
 
@@ -30,6 +30,15 @@ def test_a_repeat_after_a_crash_is_answered_with_the_first_reply(world: World) -
     world.crash()
     assert enqueue(world, 1, [b"a", b"b", b"c"], priority=3, delay_ms=5_000) == first
     assert world.counts() == {"scheduled": 3}
+
+
+def test_a_repeat_is_not_called_refused_because_the_broker_is_draining(world: World) -> None:
+    first = enqueue(world, 1)
+    world.crash()
+    world.engine.set_draining(True, world.now)
+    assert enqueue(world, 1) == first
+    with pytest.raises(Draining):
+        enqueue(world, 2)
 
 
 def test_a_repeat_while_the_first_is_being_committed_waits_for_the_commit(world: World) -> None:

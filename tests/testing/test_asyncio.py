@@ -71,7 +71,8 @@ async def test_a_job_that_nobody_runs_times_out_at_once(tenure: TestBroker) -> N
     handle = await double.aenqueue(1)
     with pytest.raises(ResultTimeout, match="run_until_idle"):
         await handle.result("1m")
-    assert tenure.now - before == timedelta(minutes=1)
+    # What the call itself takes of real time is taken off its minute.
+    assert timedelta(seconds=50) < tenure.now - before <= timedelta(minutes=1)
 
 
 async def test_a_job_that_waits_for_another_one_is_not_stuck(tenure: TestBroker) -> None:

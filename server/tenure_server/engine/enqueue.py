@@ -70,8 +70,6 @@ def enqueue(core: Core, session: Session, _request_id: int, raw: object) -> obje
     args = args_list("enqueue", raw)
     jobs = items(item(args, 1), "jobs", core.limits.jobs_per_request_max)
     defaults = item(args, 4)
-    if core.draining:
-        raise Draining("the broker is stopping; connect again in a moment")
     queue = queue_for(core, item(args, 0))
     core.instant = queue.space.volatile
     producer = _producer(item(args, 2), item(args, 3))
@@ -79,6 +77,9 @@ def enqueue(core: Core, session: Session, _request_id: int, raw: object) -> obje
         repeated = _repeated(core, queue, producer)
         if repeated is not None:
             return repeated
+    if core.draining:
+        # Not before: it would be said of jobs that are stored that nothing was.
+        raise Draining("the broker is stopping; connect again in a moment")
     try:
         runs = _read_jobs(core, queue, session, jobs, defaults)
         _check_room(core, queue, runs, len(jobs))
