@@ -120,6 +120,8 @@ class Pump:
             sealed = engine.seal(now)
             if sealed is not None:
                 self._submit(sealed)
+                if self.latched:
+                    return
         self._deliver(engine.take_instant())
         for level, name, fields in engine.take_events():
             hub.log_limited(level, name, **fields)

@@ -12,6 +12,7 @@ from tenure_server import exits
 from tenure_server.connection import Connection
 from tenure_storage import journal
 from tenure_storage.journaled_store import open_journaled
+from tenure_storage.store import StoreError
 from tests.server.support import HeldStore, Wire, body, running
 
 
@@ -125,6 +126,24 @@ async def test_a_store_that_refuses_a_batch_ends_the_broker() -> None:
         wire = await broker.hello()
         store.inner.close()
 
+        wire.post("enqueue", ["q", [body()]])
+
+        assert await broker.exit_code() == exits.IO_ERROR
+        assert await wire.frame() is None
+
+
+async def test_a_refusal_of_the_turn_in_which_the_store_refuses_does_not_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = HeldStore()
+    async with running(store=store) as broker:
+        wire = await broker.hello()
+
+        def refusing(*_: object) -> None:
+            raise StoreError("the disk is gone")
+
+        monkeypatch.setattr(store, "submit", refusing)
+        wire.post("ack", ["nonsense"])
         wire.post("enqueue", ["q", [body()]])
 
         assert await broker.exit_code() == exits.IO_ERROR
