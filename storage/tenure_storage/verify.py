@@ -37,17 +37,8 @@ from tenure_storage.store import (
     TABLES_OF_FORMAT,
     StoreError,
 )
-from tenure_storage.verify_jobs import check_jobs, check_lanes, check_leases
 from tenure_storage.verify_journal import check_journal
-from tenure_storage.verify_lines import Lines, check_chores, check_meta, check_queues
-from tenure_storage.verify_links import (
-    check_due,
-    check_ended,
-    check_notes,
-    check_producers,
-    check_states,
-    check_unique,
-)
+from tenure_storage.verify_rows import check_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,19 +189,7 @@ def _check_all(view: View, findings: Findings) -> Counter[str]:
     rows: Counter[str] = Counter()
     for name, table in zip(TABLES, view.tables, strict=True):
         rows[name] = view.txn.stat(table)["entries"]
-    lines = Lines()
-    check_queues(view, findings, lines)
-    check_chores(view, findings, lines)
-    leased = check_leases(view, findings, lines)
-    waiting = check_jobs(view, findings, lines, leased)
-    check_lanes(view, findings, lines, waiting)
-    check_states(view, findings, lines)
-    ended = check_ended(view, findings, lines)
-    check_unique(view, findings, lines)
-    check_due(view, findings)
-    check_producers(view, findings)
-    check_notes(view, findings)
-    check_meta(view, findings, lines, ended, empty=not sum(rows.values()) - rows["meta"])
+    check_rows(view, findings, empty=not sum(rows.values()) - rows["meta"])
     for key, row in view.rows(DAMAGED):
         came_from = TABLES[key[0]] if key[0] < len(TABLES) else f"table {key[0]}"
         text = key_text(key[0], key[1:])

@@ -10,7 +10,6 @@ from typing import Any
 from zlib import crc32
 
 from tenure_protocol.wire import pack
-from tenure_storage.findings import Findings
 from tenure_storage.journal import BLOCK_BYTES, Journal, unpack_journal_row
 from tenure_storage.layout import (
     Damaged,
@@ -35,19 +34,11 @@ from tenure_storage.layout import (
 )
 from tenure_storage.memory_store import MemoryStore
 from tenure_storage.store import TABLES, Batch, StoreError
-from tenure_storage.verify_jobs import check_jobs, check_lanes, check_leases, read_record
-from tenure_storage.verify_lines import Lines, check_chores, check_meta, check_queues
-from tenure_storage.verify_links import (
-    check_due,
-    check_ended,
-    check_notes,
-    check_producers,
-    check_states,
-    check_unique,
-)
+from tenure_storage.verify_jobs import read_record
 from tests.fuzz.choices import Choices
 from tests.fuzz.values import damaged, damaged_bytes, odd
-from tests.fuzz.world import Fault, StoreView
+from tests.fuzz.world import Fault
+from tests.support.store_view import verified
 
 ID = bytes(range(16))
 BLOCKS = 16
@@ -200,19 +191,7 @@ def wrong_stores(data: bytes) -> None:
             )
         batch.tables[table][key] = sealed(key, content) if choices.chance(90) else content
     store.commit(batch)
-    view, findings, lines = StoreView(store), Findings(), Lines()
-    check_queues(view, findings, lines)
-    check_chores(view, findings, lines)
-    leased = check_leases(view, findings, lines)
-    waiting = check_jobs(view, findings, lines, leased)
-    check_lanes(view, findings, lines, waiting)
-    check_states(view, findings, lines)
-    ended = check_ended(view, findings, lines)
-    check_unique(view, findings, lines)
-    check_due(view, findings)
-    check_producers(view, findings)
-    check_notes(view, findings)
-    check_meta(view, findings, lines, ended, empty=False)
+    verified(store)
     crc32(opened(b"k", sealed(b"k", data)))
 
 

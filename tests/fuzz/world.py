@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
 from typing import Any, cast
 
 from tenure.testing.virtual_time import VirtualLoop
@@ -12,20 +11,9 @@ from tenure_server import log
 from tenure_server.assembly import assemble
 from tenure_server.config import Config, Limits, Timeouts
 from tenure_server.engine import Now
-from tenure_storage.findings import Findings
 from tenure_storage.memory_store import MemoryStore
-from tenure_storage.store import TABLES
-from tenure_storage.verify_jobs import check_jobs, check_lanes, check_leases
-from tenure_storage.verify_lines import Lines, check_chores, check_meta, check_queues
-from tenure_storage.verify_links import (
-    check_due,
-    check_ended,
-    check_notes,
-    check_producers,
-    check_states,
-    check_unique,
-)
 from tests.fuzz.line import Line
+from tests.support.store_view import verified
 
 WALL_MS = 1_750_000_000_000
 KIB = 1024
@@ -54,21 +42,6 @@ class _Silence:
     def info(self, event: str, **fields: Any) -> None: ...
     def warning(self, event: str, **fields: Any) -> None: ...
     def error(self, event: str, **fields: Any) -> None: ...
-
-
-class StoreView:
-    """A store in memory as the verification reads it."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-
-    def get(self, table: int, key: bytes) -> bytes | None:
-        """The row of a key, or None."""
-        return self._store.get(table, key) if key else None
-
-    def rows(self, table: int) -> Iterator[tuple[bytes, bytes]]:
-        """Every row of a table, in key order."""
-        return iter(self._store.scan(table, b"", b"\xff" * 600, 1 << 30, 1 << 40))
 
 
 class Room:
@@ -153,20 +126,7 @@ class Room:
     def verify(self) -> None:
         """The rows of the store agree with each other, and a restart finds what was there."""
         self.settle()
-        view, findings, lines = StoreView(self.store), Findings(), Lines()
-        check_queues(view, findings, lines)
-        check_chores(view, findings, lines)
-        leased = check_leases(view, findings, lines)
-        waiting = check_jobs(view, findings, lines, leased)
-        check_lanes(view, findings, lines, waiting)
-        check_states(view, findings, lines)
-        ended = check_ended(view, findings, lines)
-        check_unique(view, findings, lines)
-        check_due(view, findings)
-        check_producers(view, findings)
-        check_notes(view, findings)
-        empty = not any(self.store.count(table) for table in range(len(TABLES)))
-        check_meta(view, findings, lines, ended, empty=empty)
+        findings = verified(self.store)
         if findings.errors:
             raise Fault(f"the store is not sound: {findings.errors[:3]}")
 

@@ -19,7 +19,7 @@ from tests.mutants.probe import Found, Task
 ROOT = Path(__file__).resolve().parents[2]
 
 PARTS = ("client", "protocol", "server", "storage")
-"""What is copied of the product; of the tests it is the simulator and this package."""
+"""What is copied of the product; of the tests it is the simulator, what it stands on, and this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def hunt(
 
 def make_copy(root: Path, copy: Path) -> None:
     """What a history needs, from one directory into another."""
-    parts = [*PARTS, "tests/sim", "tests/mutants"]
+    parts = [*PARTS, "tests/sim", "tests/support", "tests/mutants"]
     for part in parts:
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.md")
         shutil.copytree(root / part, copy / part, ignore=ignored)

@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from tenure_storage.findings import Findings
 from tenure_storage.layout import IN_DEAD, unpack_record, unpack_state
-from tenure_storage.memory_store import MemoryStore
-from tenure_storage.store import JOBS, STATES, TABLES
-from tenure_storage.verify_jobs import check_jobs, check_lanes, check_leases
-from tenure_storage.verify_lines import Lines, check_chores, check_meta, check_queues
-from tenure_storage.verify_links import (
-    check_due,
-    check_ended,
-    check_notes,
-    check_producers,
-    check_states,
-    check_unique,
-)
+from tenure_storage.store import JOBS, STATES
 from tests.sim.broker import Lives
 from tests.sim.known import Job
 from tests.sim.ledger import MEMORY_QUEUE, Ledger
+from tests.support.store_view import StoreView, verified
 
 REQUEST_JOBS_MAX = 60
 """The most jobs that one request of these histories settles."""
 
-_LAST = b"\xff" * 600
-
-
-class Rows:
-    """The committed rows, as `verify` reads them."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-
-    def get(self, table: int, key: bytes) -> bytes | None:
-        """The row of a key, or None."""
-        return self._store.get(table, key) if key else None
-
-    def rows(self, table: int) -> Iterator[tuple[bytes, bytes]]:
-        """Every row of a table, in key order."""
-        return iter(self._store.scan(table, b"", _LAST, 10**9, 10**12))
-
 
 def verify(lives: Lives, ledger: Ledger, when: str) -> None:
     """The store's own verification, over the rows in memory."""
-    view, findings, lines = Rows(lives.disk.rows.store), Findings(), Lines()
-    check_queues(view, findings, lines)
-    check_chores(view, findings, lines)
-    leased = check_leases(view, findings, lines)
-    waiting = check_jobs(view, findings, lines, leased)
-    check_lanes(view, findings, lines, waiting)
-    check_states(view, findings, lines)
-    ended = check_ended(view, findings, lines)
-    check_unique(view, findings, lines)
-    check_due(view, findings)
-    check_producers(view, findings)
-    check_notes(view, findings)
-    entries = sum(lives.disk.rows.store.count(table) for table in range(len(TABLES)))
-    meta = sum(1 for _ in view.rows(TABLES.index("meta")))
-    check_meta(view, findings, lines, ended, empty=entries == meta)
+    findings = verified(lives.disk.rows.store)
     lives.history.reach("verifications")
     if findings.errors:
         first = findings.errors[0]
@@ -73,7 +30,7 @@ def verify(lives: Lives, ledger: Ledger, when: str) -> None:
 def recovered(lives: Lives, ledger: Ledger) -> None:
     """Right after a start: everything confirmed is there, and nothing that ended is."""
     verify(lives, ledger, f"life {lives.number}")
-    rows = Rows(lives.disk.rows.store)
+    rows = StoreView(lives.disk.rows.store)
     waiting = {unpack_record(row).id or key for key, row in rows.rows(JOBS)}
     states = {key: unpack_state(key, row) for key, row in rows.rows(STATES)}
     kept = {key for key, state in states.items() if state.where != 0}

@@ -151,3 +151,31 @@ async def test_a_keep_that_fails_is_tried_again() -> None:
     await stage.link.answer(RequestTimeout("late"))
     stage.feed.turn(10**12)
     assert stage.link.ops == ["keep", "keep"]
+
+
+async def test_a_worker_gives_up_the_reserves_of_all_pools_before_it_says_which_leases_it_knows() -> (
+    None
+):
+    link, consumption = FakeLink(), Consumption(["one", "other"])
+    feed = Feed(
+        link, consumption, leases=list, took=lambda *_: None,
+        changed=lambda: None, synced=lambda: None,
+    )  # fmt: skip
+    feed.queues = {"one": ["a"], "other": ["b"]}
+    for name in feed.queues:
+        consumption.set_free(name, 1)
+    feed.turn(0)
+    feed.connection(True)
+    link.calls[0][1].waiter.set_result(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    feed.turn(0)
+    assert link.ops == ["keep", "reserve", "reserve"]
+
+    link.calls[1][1].waiter.set_exception(RequestTimeout("no answer"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    feed.turn(2**40)
+
+    assert link.calls[2][1] in link.abandoned, "what it is being given would be given to others too"
+    assert link.ops[3:] == ["keep"]
