@@ -14,6 +14,7 @@ import select
 import socket
 import threading
 import weakref
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -58,7 +59,8 @@ class SyncLink:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._poll.register(self._wake_in, select.POLLIN)
+        self._wake_fd = self._wake_in.fileno()
+        self._poll.register(self._wake_fd, select.POLLIN)
         self._keeper: threading.Event | None = None
 
     # -- for the client -------------------------------------------------------------
@@ -79,6 +81,10 @@ class SyncLink:
 
     def submit(self, command: Command[Any]) -> Call:
         """Send a command; `wait` fetches the result."""
+        return self.submit_all((command,))[0]
+
+    def submit_all(self, commands: Iterable[Command[Any]]) -> list[Call]:
+        """Send commands in one write, so that the broker takes them in one turn; `wait` for each."""
         with self._lock:
             if self._closed:
                 raise ClientClosed("the client is closed")
@@ -86,12 +92,16 @@ class SyncLink:
             if self._socket is not None and not self._leading and not self._session.waiting:
                 # Was the idle connection closed meanwhile? Better to know before the send.
                 self._receive()
-            call = self._session.submit(command, now_ms)
-            self._flush(now_ms)
+            calls = [self._session.submit(command, now_ms) for command in commands]
+            self._leave(now_ms)
+        return calls
+
+    def _leave(self, now_ms: int) -> None:
+        self._flush(now_ms)
+        if self._session.ended:
             self._settle()
-            if self._leading and self._leader_must_look():
-                self._wake()
-        return call
+        if self._leading and self._leader_must_look():
+            self._wake()
 
     def _leader_must_look(self) -> bool:
         # What its poll does not know of: more to write, a sooner deadline, a broken socket.
@@ -109,9 +119,7 @@ class SyncLink:
                         self._lead(call)
         except BaseException:
             # Interrupted (by Ctrl-C, say): nobody waits for this reply any more.
-            with self._lock:
-                self._session.abandon(call, mono_ms())
-                self._hand_over()
+            self.abandon(call)
             raise
         if call.error is not None:
             raise call.error
@@ -120,7 +128,11 @@ class SyncLink:
     def abandon(self, call: Call) -> None:
         """Nobody will wait for `call`."""
         with self._lock:
-            self._session.abandon(call, mono_ms())
+            now_ms = mono_ms()
+            self._session.abandon(call, now_ms)
+            # What gives back jobs that were there already leaves now, not with the next call.
+            self._leave(now_ms)
+            self._hand_over()
 
     def close(self) -> None:
         """Close the connection. Calls in flight end with `ClientClosed`. Leases stay."""
@@ -189,7 +201,8 @@ class SyncLink:
         if self._socket is None:
             self._connect(now_ms)
         else:
-            self._flush(now_ms)
+            if self._unwritten or self._session.frames_out:
+                self._flush(now_ms)
             self._read_once(now_ms)
         self._tick()
 
@@ -199,7 +212,8 @@ class SyncLink:
         session.tick(now_ms)
         if session.dead is not None and self._socket is not None:
             self._break(ConnectionAbortedError(session.dead), now_ms)
-        self._flush(now_ms)
+        if self._unwritten or session.frames_out:
+            self._flush(now_ms)
 
     def _read_once(self, now_ms: int) -> None:
         self._alarm_ms = self._session.alarm_ms
@@ -209,7 +223,7 @@ class SyncLink:
 
     def _pause(self, milliseconds: int) -> bool:
         """Wait, without the lock; whether the socket has something for us."""
-        poll, wake = self._poll, self._wake_in.fileno()
+        poll, wake = self._poll, self._wake_fd
         milliseconds = min(max(0, milliseconds), 2**31 - 1)
         self._lock.release()
         try:
@@ -286,7 +300,8 @@ class SyncLink:
             if not self._unwritten:
                 data = self._session.take_out()
                 if not data:
-                    self._watch(False)
+                    if self._wants_write:
+                        self._watch(False)
                     return
                 sent = self._socket.send(data)
                 if sent < len(data):
@@ -299,7 +314,8 @@ class SyncLink:
         except OSError as error:
             self._break(error, now_ms)
             return
-        self._watch(False)
+        if self._wants_write:
+            self._watch(False)
 
     def _watch(self, writable: bool) -> None:
         if writable != self._wants_write and self._socket is not None:

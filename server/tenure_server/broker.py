@@ -1,7 +1,6 @@
 """A broker's life: wired, started, told to stop, stopped.
 
-start ─► serving ─SIGTERM/SIGINT─► draining: answer, commit ─► closing connections ─► exit 0
-            │                          └─ again ─► exit at once (never half a commit: LMDB's are atomic)
+start ─► serving ─ stop ─► draining: answer, commit ─► closing connections ─► exit 0
             └─ a commit failed ─► latched: nobody is answered ─► exit 74
 """
 
@@ -11,7 +10,6 @@ import asyncio
 import gc
 import os
 import random
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +51,6 @@ class Broker:
         self._load = load
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[int] = self._loop.create_future()
-        self._signalled = 0
         self._fault = exits.OK
         self._servers: list[asyncio.Server] = []
         self.ready = asyncio.Event()
@@ -74,7 +71,6 @@ class Broker:
     async def run(self) -> int:
         """Serves until it is told to stop or has to; the exit code."""
         self._loop.set_exception_handler(self._on_loop_exception)
-        self._watch_signals()
         try:
             await self._start()
             code = await self._end
@@ -84,8 +80,6 @@ class Broker:
             port_file = self.hub.config.port_file
             if port_file is not None:
                 remove_port_file(port_file)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
-                self._loop.remove_signal_handler(number)
 
     # ---- start -------------------------------------------------------------------------
 
@@ -122,28 +116,18 @@ class Broker:
 
     # ---- what ends it ------------------------------------------------------------------
 
-    def _watch_signals(self) -> None:
-        add = self._loop.add_signal_handler
-        add(signal.SIGTERM, self._on_stop_signal, signal.SIGTERM)
-        add(signal.SIGINT, self._on_stop_signal, signal.SIGINT)
-        add(signal.SIGHUP, self._on_hangup)
-        add(signal.SIGUSR2, lambda: dump(self.hub))
-
-    def _on_stop_signal(self, number: signal.Signals) -> None:
-        self._signalled += 1
-        if self._signalled > 1:
-            get_log().warning("stopping_at_once", signal=number.name)
-            port_file = self.hub.config.port_file
-            if port_file is not None:
-                remove_port_file(port_file)
-            # As after kill -9: what was confirmed is committed, the rest is as if never sent.
-            os._exit(128 + number)
-        get_log().info("stopping", signal=number.name)
+    def stop(self) -> None:
+        """Asks it to stop gracefully."""
         self._finish(exits.OK)
 
-    def _on_hangup(self) -> None:
+    def reload(self) -> None:
+        """Reads the settings again, if it knows from where."""
         if self._load is not None:
             reload(self.hub, self._load)
+
+    def dump(self) -> None:
+        """Logs what every thread does, and the figures."""
+        dump(self.hub)
 
     def _on_fault(self, error: BaseException, in_store: bool) -> None:
         self._fault = exits.IO_ERROR if in_store else exits.INTERNAL
@@ -165,10 +149,6 @@ class Broker:
         else:
             get_log().error("internal_fault", error=repr(error), exc_info=error)
 
-    def stop(self) -> None:
-        """Asks it to stop gracefully, as SIGTERM does."""
-        self._finish(exits.OK)
-
     def _finish(self, code: int) -> None:
         if not self._end.done():
             self._end.set_result(code)
@@ -187,7 +167,6 @@ class Broker:
 
     async def _stop(self) -> int:
         hub = self.hub
-        notify("STOPPING=1")
         hub.stopping = True
         ends = self._loop.time() + hub.timeouts.stop_ms / 1000
         for server in self._servers:

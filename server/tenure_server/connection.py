@@ -54,15 +54,13 @@ class Connection(asyncio.Protocol):
         self.hub = hub
         self.state = NEW
         self.session: Session | None = None
-        self.address = ""
-        self.name = ""
+        self.address = self.name = ""
         self._decoder = FrameDecoder(FRAME_BYTES_BEFORE_HELLO_MAX)
         self._ledger = Ledger()
         self._held: list[bytes] = []
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._paused = False
-        self._blocked = False
+        self._paused = self._blocked = False
         self.goodbye_id = 0
         self._last_words_said = False
         self._frame_began_ms = 0
@@ -141,11 +139,13 @@ class Connection(asyncio.Protocol):
     # ---- requests ----------------------------------------------------------------------
 
     def _handle(self, bodies: list[bytes], now: Now) -> None:
+        pump = self.hub.pump
         try:
+            pump.catch_up(now)
             self._take(bodies, now)
         except Exception as fault:
-            self.hub.pump.fault(fault)
-        self.hub.pump.wake()
+            pump.fault(fault)
+        pump.wake()
 
     def _take(self, bodies: list[bytes], now: Now) -> None:
         """Hands requests to the engine until one is wrong or there is no room for more."""

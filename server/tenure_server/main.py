@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tenure_server import exits, log, server_version
 from tenure_server.config import Config
 from tenure_server.config_load import ConfigError, Loaded, load
 from tenure_server.config_show import show
+
+if TYPE_CHECKING:
+    from tenure_server.signals import Signals
 
 CLOSE_S = 10.0
 """How long the store may take to close; a disk that hangs must not keep the process."""
@@ -68,9 +73,13 @@ def run(
     log.configure(level=config.log.level, style=config.log.format)
     for warning in warnings:
         log.get_log().warning("setting_ignored", problem=warning)
+    # Imported here so that a bad setting or --help answers at once.
+    from tenure_server.signals import Signals
+
     sockets: list[socket.socket] = []
     try:
-        return _run(config, load, sockets)
+        with contextlib.closing(Signals()) as signals:
+            return _run(config, load, sockets, signals)
     except exits.StartError as error:
         print(f"tenure server: {log.escaped(str(error))}", file=sys.stderr)
         return error.code
@@ -82,8 +91,12 @@ def run(
             each.close()
 
 
-def _run(config: Config, load: Callable[[], Loaded] | None, sockets: list[socket.socket]) -> int:
-    # Imported here so that a bad setting or --help answers at once.
+def _run(
+    config: Config,
+    load: Callable[[], Loaded] | None,
+    sockets: list[socket.socket],
+    signals: Signals,
+) -> int:
     from tenure_server import data_dir
     from tenure_server.broker import Broker
     from tenure_server.listener import bind, is_public
@@ -105,7 +118,9 @@ def _run(config: Config, load: Callable[[], Loaded] | None, sockets: list[socket
     try:
 
         async def serve() -> int:
-            return await Broker(config, store, sockets=clients, http_sockets=http, load=load).run()
+            broker = Broker(config, store, sockets=clients, http_sockets=http, load=load)
+            signals.serve(broker)
+            return await broker.run()
 
         runner = asyncio.Runner(loop_factory=_loop_factory())
         try:

@@ -3,14 +3,17 @@
     data_received … data_received ─► turn: tick, seal, submit ─►  commit (another thread)
                                       └─► instant replies           └─► announce ─► replies ─► turn
 
-One commit is in flight at most; while it runs, the next batch gathers. An error of the store
-latches the pump: nobody is answered any more, for whether the batch is durable is unknown.
+One commit is in flight at most; while it runs, the next batch gathers. A small batch may be
+durable before `submit` returns: its replies leave at once, and what else there is to do about it
+is done while the clients read, but before anything new. An error of the store latches the pump:
+nobody is answered any more, for whether the batch is durable is unknown.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -49,6 +52,12 @@ class Pump:
         self._loop = loop
         self._scheduled = False
         self._in_flight: Sealed | None = None
+        self._submitting_on = 0
+        """The thread that is in `submit` now; 0: none is."""
+        self._outcome: tuple[BaseException | None] | None = None
+        """How the batch ended that was just submitted, if `submit` knows."""
+        self._durable = False
+        """Whether the batch in flight is on the disk, and only has to be announced."""
         self._submitted_us = 0
         self._alarm_ms: int | None = None
         self._armed_ms = 0
@@ -126,6 +135,9 @@ class Pump:
         for level, name, fields in engine.take_events():
             hub.log_limited(level, name, **fields)
         hub.feed_starved()
+        if self._durable:
+            # `_follow_up` comes at once, and knows more.
+            return
         self._arm(now, ticked)
         if self._in_flight is None and self._idle and not self._scheduled:
             self._release_waiters()
@@ -160,36 +172,81 @@ class Pump:
         counters.batch_jobs.observe(len(sealed.batch.tables[JOBS]))
         self._in_flight = sealed
         self._submitted_us = mono_us()
+        self._submitting_on = threading.get_ident()
         try:
             self._store.submit(sealed.batch, self._on_done)
         except Exception as error:
             self._latch(error, in_store=True)
+            return
+        finally:
+            self._submitting_on = 0
+        outcome, self._outcome = self._outcome, None
+        if outcome is not None:
+            self._done_here(outcome[0], sealed.replies)
 
     def _on_done(self, error: BaseException | None) -> None:
-        """Called by the store, on its thread."""
+        """Called by the store: on a thread of its own, or on this one before `submit` returns."""
+        if threading.get_ident() == self._submitting_on:
+            # Not acted on before the store is done with it too: it must be read through by then.
+            self._outcome = (error,)
+            return
         # A closed loop refuses: the process is ending anyway.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._committed, error)
 
+    def _done_here(self, error: BaseException | None, replies: list[Reply]) -> None:
+        if error is not None:
+            self._latch(error, in_store=True)
+            return
+        self._durable = True
+        leaving = replies.copy()
+        # `announce` will find only what is asked from now on.
+        replies.clear()
+        self._loop.call_soon(self._follow_up)
+        self._deliver(leaving)
+
     def _committed(self, error: BaseException | None) -> None:
-        self._in_flight = None
+        """A batch that was committed on the store's thread."""
         if self.latched:
             return
         if error is not None:
             self._latch(error, in_store=True)
             return
+        try:
+            now = self._hub.clock()
+            self._announce(now)
+            self._go_on(now)
+        except Exception as fault:
+            self.fault(fault)
+
+    def catch_up(self, now: Now) -> None:
+        """Announces what is durable: whoever was answered finds what the answer speaks of."""
+        if self._durable:
+            self._announce(now)
+
+    def _follow_up(self) -> None:
+        """What is left to do about a batch that was durable at once."""
+        if self.latched:
+            return
+        try:
+            now = self._hub.clock()
+            self.catch_up(now)
+            self._go_on(now)
+        except Exception as fault:
+            self.fault(fault)
+
+    def _go_on(self, now: Now) -> None:
+        self._step(now)
+        self._hub.capacity.after_commit(now.mono_ms)
+
+    def _announce(self, now: Now) -> None:
+        self._in_flight = None
+        self._durable = False
         took_us = mono_us() - self._submitted_us
         counters = self._hub.counters
         counters.commit_us.observe(took_us)
         counters.recent_commit_us.append(took_us)
-        try:
-            now = self._hub.clock()
-            replies = self._hub.engine.announce(now)
-            self._deliver(replies)
-            self._step(now)
-            self._hub.capacity.after_commit(now.mono_ms)
-        except Exception as fault:
-            self.fault(fault)
+        self._deliver(self._hub.engine.announce(now))
 
     def _deliver(self, replies: list[Reply]) -> None:
         for session, request_id, status, body in replies:

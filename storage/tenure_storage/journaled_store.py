@@ -43,6 +43,8 @@ RECORD_ROWS_MAX = 512
 """Batches of more rows go to LMDB at once: beside them a second sync is nothing."""
 RECORD_BYTES_MAX = 256 * 1024
 """The same for the length of a record."""
+HERE_BYTES_MAX = 16 * 1024
+"""The longest record that is written on the caller's thread."""
 BEHIND_ROWS_MAX = 1_024
 """So many rows wait for LMDB until a commit of them is begun: more would stop the loop for long."""
 KEY_BYTES_MAX = 511
@@ -198,7 +200,7 @@ class JournaledStore:
     # ---- writing ---------------------------------------------------------------------------
 
     def submit(self, batch: Batch, on_done: OnDone) -> None:
-        """See `Store.submit`. `on_done` is called on a writer's thread, where it must not submit."""
+        """See `Store.submit`. `on_done` may be called on a writer's thread; it must not submit."""
         self._check_open()
         if self._confirming:
             raise StoreError("a batch is being committed; one at a time")
@@ -206,14 +208,13 @@ class JournaledStore:
         if self._goes_direct(batch):
             self._submit_directly(batch, on_done)
             return
-        if not all(map(_fits, batch.tables)):
+        filled = [(table, rows) for table, rows in enumerate(batch.tables) if rows]
+        if not all([_fits(rows) for _, rows in filled]):  # noqa: C419 (a generator is slower)
             # Found now: in the journal it would be confirmed, and then keep LMDB from following.
             self._failure = StoreError(f"a key is empty or longer than {KEY_BYTES_MAX} bytes")
             on_done(self._failure)
             return
-        content: bytes = _pack(
-            [[t, list(rows.items())] for t, rows in enumerate(batch.tables) if rows]
-        )
+        content: bytes = _pack([[table, list(rows.items())] for table, rows in filled])
         start = None
         if len(content) <= RECORD_BYTES_MAX:
             start = self._journal.place(self._number + 1, len(content))
@@ -221,11 +222,16 @@ class JournaledStore:
             self._submit_directly(batch, on_done)
             return
         self._number += 1
-        self._confirming = True
-        self._writer.write(
-            start, self._journal.record(self._number, content), self._confirmer(on_done)
-        )
-        # Filled while the disk works on the record.
+        record = self._journal.record(self._number, content)
+        if len(record) <= HERE_BYTES_MAX and self._writer.quick:
+            self._failure = self._writer.write_here(start, record)
+            self._tell(on_done, self._failure)
+            if self._failure is not None:
+                return
+        else:
+            self._confirming = True
+            self._writer.write(start, record, self._confirmer(on_done))
+        # Filled while the disk works on the record, or the client on the reply.
         if not self._overlay.rows:
             self._overlay_since_ms = _mono_ms()
         self._overlay.add(batch.tables)
@@ -346,7 +352,7 @@ class JournaledStore:
 
 
 def _fits(rows: dict[bytes, bytes | None]) -> bool:
-    return not rows or (min(map(len, rows)) > 0 and max(map(len, rows)) <= KEY_BYTES_MAX)
+    return b"" not in rows and max(map(len, rows)) <= KEY_BYTES_MAX
 
 
 def _mono_ms() -> int:

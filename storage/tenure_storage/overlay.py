@@ -25,11 +25,11 @@ class Overlay:
 
     def add(self, tables: Sequence[Rows]) -> None:
         """Takes in a batch."""
-        for mine, rows in zip(self.tables, tables, strict=True):
+        for table, rows in enumerate(tables):
             if rows:
-                mine.update(rows)
+                self.tables[table].update(rows)
                 self.rows += len(rows)
-                self.bytes += sum(map(len, filter(None, rows.values())))
+                self.bytes += sum([len(row) for row in rows.values() if row])
 
     def between(
         self, table: int, after: bytes, until: bytes

@@ -142,8 +142,8 @@ def test_a_broker_without_threads_does_not_start(tmp_path: Path) -> None:
 def test_a_broker_that_gets_no_further_thread_refuses_backups_and_stops_in_order(
     tmp_path: Path,
 ) -> None:
-    # The loop, LMDB's writer and the journal's; a backup needs two more, one is LMDB's own.
-    for number, most in enumerate((3, 4)):
+    # The loop, LMDB's writer, the journal's, the signals'; a backup needs two more, one is LMDB's.
+    for number, most in enumerate((4, 5)):
         broker = BrokerProcess(tmp_path, launcher=with_threads(most))
         with broker, Client(broker.url) as client:
             job = client.enqueue("work", "before")

@@ -10,7 +10,8 @@ from typing import Any
 from zlib import crc32
 
 from tenure_protocol.wire import pack
-from tenure_storage.journal import BLOCK_BYTES, Journal, unpack_journal_row
+from tenure_storage.direct import BLOCK_BYTES
+from tenure_storage.journal import Journal, unpack_journal_row
 from tenure_storage.layout import (
     Damaged,
     LaneRow,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant, any_of
 
 _JOURNAL = "storage/tenure_storage/journal.py"
+_DIRECT = "storage/tenure_storage/direct.py"
 _STORE = "storage/tenure_storage/journaled_store.py"
 _LOST = any_of(
     "no confirmed enqueue lost",
@@ -33,6 +34,30 @@ JOURNAL = (
         "            left, start = left[max(written, len(left)) :], start + written\n",
         _LOST,
         needs="kills,batches",
+    ),
+    Mutant(
+        "direct writes are not synchronous",
+        _DIRECT,
+        "    flags = os.O_WRONLY | os.O_DIRECT | os.O_DSYNC | os.O_CLOEXEC\n",
+        "    flags = os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC\n",
+        _LOST,
+        needs="power_cuts,crash_points",
+    ),
+    Mutant(
+        "a short direct write is taken for a whole one",
+        _DIRECT,
+        "            done += write_synced(self._handle, view[done:size], at + done)\n",
+        "            write_synced(self._handle, view[done:size], at + done)\n            done = size\n",
+        _LOST,
+        needs="kills,batches",
+    ),
+    Mutant(
+        "a write that failed on the loop's thread counts as done",
+        _STORE,
+        "            self._tell(on_done, self._failure)\n",
+        "            self._tell(on_done, None)\n",
+        _LOST,
+        needs="sync_errors,power_cuts",
     ),
     Mutant(
         "the ring runs over records that LMDB does not have",

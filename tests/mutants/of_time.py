@@ -47,13 +47,20 @@ COMMITS = (
         needs="power_cuts,crash_points",
     ),
     Mutant(
-        "after a failed sync the broker goes on",
+        "after a failed sync on the loop's thread the broker goes on",
         _PUMP,
-        "        if error is not None:\n"
-        "            self._latch(error, in_store=True)\n"
-        "            return\n"
-        "        took_us",
-        "        took_us",
+        "            self._outcome = (error,)\n",
+        "            self._outcome = (None,)\n",
+        any_of(
+            "fail-stop", "no confirmed enqueue lost", "no confirmed end undone", "attempts counted"
+        ),
+        needs="sync_errors,power_cuts",
+    ),
+    Mutant(
+        "after a failed sync on the journal's thread the broker goes on",
+        _PUMP,
+        "            self._loop.call_soon_threadsafe(self._committed, error)\n",
+        "            self._loop.call_soon_threadsafe(self._committed, None)\n",
         any_of(
             "fail-stop", "no confirmed enqueue lost", "no confirmed end undone", "attempts counted"
         ),
@@ -81,7 +88,7 @@ ALARMS = (
     Mutant(
         "no alarm is set for the ends of leases",
         f"{_ENGINE}/engine.py",
-        "        ends = [space.leases.next_end_ms() for space in (core.disk, core.memory)]\n",
+        "        ends = [disk.leases.next_end_ms(), memory.leases.next_end_ms()]\n",
         "        ends: list[int | None] = []\n",
         any_of("in time", "ends visible"),
         needs="dying_workers,slow_workers,waits",

@@ -291,13 +291,16 @@ static ssize_t do_write(int fd, const struct iovec *data, int count, int64_t at,
     int error = injected(K_WRITE);
     ssize_t result;
     if (error == SHORT_WRITE && r.length > 1) {
-        char *some = malloc((size_t)r.length);
+        /* Direct writes take aligned memory, and whole sectors. */
+        char *some = NULL;
+        if (posix_memalign((void **)&some, 4096, (size_t)r.length)) abort();
         size_t have = 0;
         for (int i = 0; i < count; i++) {
             memcpy(some + have, data[i].iov_base, data[i].iov_len);
             have += data[i].iov_len;
         }
         size_t half = (size_t)r.length / 2;
+        if (half >= 512) half -= half % 512;
         result = moves ? syscall(SYS_write, fd, some, half) : syscall(SYS_pwrite64, fd, some, half, at);
         int saved = errno;
         free(some);

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tenure_protocol.frames import encode_frame
 from tenure_server import exits
 from tenure_server.connection import Connection
-from tenure_storage import journal
 from tenure_storage.journaled_store import open_journaled
 from tenure_storage.store import StoreError
 from tests.server.support import HeldStore, Wire, body, running
+from tests.support.syncs import replace_syncs
 
 
 def watch_writes(connection: Connection, on_write: Callable[[int], None]) -> None:
@@ -178,10 +179,10 @@ async def test_after_a_failed_fsync_the_next_start_has_what_was_confirmed(
         wire = await broker.hello()
         [confirmed], _ = await wire.do("enqueue", ["q", [body(b"kept")]])
 
-        def failing(handle: int) -> None:
+        def failing(sync: Callable[[], object]) -> None:
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr(journal, "sync_data", failing)
+        replace_syncs(monkeypatch, failing)
         wire.post("enqueue", ["q", [body(b"lost")]])
 
         assert await broker.exit_code() == exits.IO_ERROR
@@ -202,17 +203,16 @@ async def test_a_lone_request_is_answered_after_its_sync_too(
 ) -> None:
     store = open_journaled(place / "data", max_bytes=64 << 20)
     seen: list[str] = []
-    sync_data = journal.sync_data
 
-    def noted(handle: int) -> None:
-        sync_data(handle)
+    def noted(sync: Callable[[], object]) -> None:
+        sync()
         seen.append("synced")
 
     async with running(store=store) as broker:
         wire = await broker.hello()
         [connection] = broker.hub.connections
         watch_writes(connection, lambda size: seen.append("answered"))
-        monkeypatch.setattr(journal, "sync_data", noted)
+        replace_syncs(monkeypatch, noted)
         for _ in range(3):
             await wire.do("enqueue", ["q", [body()]])
         assert seen == ["synced", "answered"] * 3
@@ -241,10 +241,10 @@ async def test_a_failed_sync_of_a_lone_request_ends_the_broker_unanswered(
         wire = await broker.hello()
         await wire.do("enqueue", ["q", [body()]])
 
-        def failing(handle: int) -> None:
+        def failing(sync: Callable[[], object]) -> None:
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr(journal, "sync_data", failing)
+        replace_syncs(monkeypatch, failing)
         wire.post("enqueue", ["q", [body()]])
         assert await broker.exit_code() == exits.IO_ERROR
         assert await wire.frame() is None
@@ -301,3 +301,21 @@ async def test_many_clients_at_once_share_commits() -> None:
         assert store.submitted - before < 150
         info = await wires[0].do("queue.get", {"queue": "q"})
         assert (info["jobs"], info["totals"]["succeeded"]) == (0, 100)
+
+
+async def test_whoever_was_answered_finds_at_once_what_the_answer_speaks_of(place: Path) -> None:
+    store = open_journaled(place / "data", max_bytes=64 << 20)
+    async with running(store=store) as broker:
+        wire = await broker.hello()
+        [connection] = broker.hub.connections
+        loop = asyncio.get_running_loop()
+        asked = encode_frame([2, "reserve", [["q"], 1, 0]])
+
+        connection.data_received(encode_frame([1, "enqueue", ["q", [body()]]]))
+        # After the turn that answers the enqueue, before whatever that turn leaves for later.
+        loop.call_soon(connection.data_received, asked)
+
+        assert (await wire.reply(1))[0] == 0
+        status, jobs = await wire.reply(2)
+        assert (status, len(jobs)) == (0, 1)
+    store.close()

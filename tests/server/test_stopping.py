@@ -155,3 +155,36 @@ async def test_a_second_signal_ends_the_process_at_once_even_while_a_commit_hang
         assert broker.logged("stopping_at_once")["signal"] == "SIGTERM"
         assert not broker.port_file.exists()
         wire.close()
+
+
+async def test_a_stop_that_takes_too_long_ends_by_itself_even_while_a_commit_hangs(
+    place: Path,
+) -> None:
+    with process(
+        place, module="tests.server.hanging_broker", environ={"TENURE_TIMEOUTS_STOP": "0s"}
+    ) as broker:
+        wire = await Wire.hello(broker.ports["listen"][1])
+        wire.post("enqueue", ["q", [body()]])
+        broker.told("COMMITTING")
+
+        broker.signal(signal.SIGTERM)
+
+        assert broker.wait() == 1
+        assert not broker.port_file.exists()
+        wire.close()
+
+
+async def test_a_dump_shows_where_a_commit_hangs(place: Path) -> None:
+    with process(place, module="tests.server.hanging_broker") as broker:
+        wire = await Wire.hello(broker.ports["listen"][1])
+        wire.post("enqueue", ["q", [body()]])
+        broker.told("COMMITTING")
+
+        broker.signal(signal.SIGUSR2)
+        broker.signal(signal.SIGTERM)
+        broker.told("STOPPING=1")
+        broker.signal(signal.SIGTERM)
+
+        broker.wait()
+        assert "in hang" in broker.logged("dump")["stacks"]
+        wire.close()

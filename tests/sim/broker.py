@@ -141,7 +141,11 @@ class Lives:
 
         def submitted(batch: Any, on_done: Any) -> None:
             self.on_sealed()
+            self.writer.wrote_here = False
             submit(batch, on_done)
+            if self.writer.wrote_here:
+                self.history.reach("written on the loop's thread")
+                self.disk.point("journal.after_told")
 
         store.submit = submitted  # type: ignore[method-assign]
         limits = Limits(

@@ -91,7 +91,11 @@ class Disk:
         self.met_error = False
         self.stops_at_sync = False
         self.on_crash: Callable[[str], None] = lambda _: None
+        self.takes_direct = rng.random() < 0.5
+        """Whether it has writes that go past the page cache."""
         self._handles: dict[int, File] = {}
+        self._synced: set[int] = set()
+        """Handles whose writes return when they are safe."""
         self._next_handle = 1_000
 
     # ---- points ----------------------------------------------------------------------------
@@ -147,6 +151,8 @@ class Disk:
     def open(self, path: object, flags: int, mode: int = 0o600) -> int:
         """As `os.open`."""
         name = str(path)
+        if flags & os.O_DIRECT and not self.takes_direct:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
         if name not in self.names:
             if not flags & os.O_CREAT:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
@@ -155,6 +161,8 @@ class Disk:
             self.names[name] = File()
         self._next_handle += 1
         self._handles[self._next_handle] = self.names[name]
+        if flags & os.O_DSYNC:
+            self._synced.add(self._next_handle)
         return self._next_handle
 
     def pwrite(self, handle: int, data: Any, at: int) -> int:
@@ -163,10 +171,15 @@ class Disk:
         self.point("journal.before_write")
         data = bytes(data)
         if len(data) > SECTOR_BYTES and self._rng.random() < 0.1:
-            data = data[: self._rng.randrange(1, len(data))]
+            # What a direct write takes is whole sectors.
+            unit = SECTOR_BYTES if handle in self._synced else 1
+            data = data[: self._rng.randrange(1, -(-len(data) // unit)) * unit]
             self._history.reach("short writes")
         file.write(data, at)
         self.point("journal.after_write")
+        if handle in self._synced:
+            self._history.reach("writes past the page cache")
+            self.fdatasync(handle)
         return len(data)
 
     def pread(self, handle: int, count: int, at: int) -> bytes:

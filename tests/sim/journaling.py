@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+from tenure_storage.journal_writer import JournalWriter
 from tests.sim.disk import Disk
 from tests.sim.ends import CrashError
 from tests.sim.lmdb import OnDone, SimLmdb
@@ -23,13 +25,42 @@ class SimJournalWriter:
         self._delay_us = delay_us
         self._task: tuple[int, bytes, OnDone] | None = None
         self._told: tuple[OnDone, BaseException | None] | None = None
+        self._inline: Any = SimpleNamespace(
+            _journal=SimpleNamespace(write=self._write_standing), _slow_until_us=0
+        )
+        """As much of a `JournalWriter` as its `write_here` looks at."""
+        self.wrote_here = False
+        """Whether the record written last was written on the loop's thread."""
         self.dead = False
+
+    @property
+    def quick(self) -> bool:
+        """See `JournalWriter.quick`."""
+        writer: Any = JournalWriter
+        return bool(writer.quick.fget(self._inline))
+
+    def write_here(self, start: int, record: bytes) -> BaseException | None:
+        """See `JournalWriter.write_here`, whose own code this runs; the loop stands still."""
+        assert self._task is None, "one record at a time"
+        assert self._told is None, "one record at a time"
+        writer: Any = JournalWriter
+        error: BaseException | None = writer.write_here(self._inline, start, record)
+        if isinstance(error, CrashError):
+            raise error
+        self.wrote_here = True
+        self._disk.point("journal.before_told")
+        return error
+
+    def _write_standing(self, start: int, record: bytes) -> None:
+        self._loop.stand_still(self._delay_us())
+        self._journal.write(start, record)
 
     def write(self, start: int, record: bytes, on_done: OnDone) -> None:
         """See `JournalWriter.write`."""
         assert self._task is None, "one record at a time"
         assert self._told is None, "one record at a time"
         self._task = (start, record, on_done)
+        self.wrote_here = False
         self._loop.call_later(self._delay_us() / 1e6, self._later, self._write, self._task)
 
     def _later(self, step: Callable[[object], None], what: object) -> None:

@@ -59,7 +59,11 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def skip(self, ms: int) -> None:
         """The whole machine stands still for so long: everything due meanwhile is late."""
-        self._now_us += ms * 1000
+        self.stand_still(ms * 1000)
+
+    def stand_still(self, us: int) -> None:
+        """Whoever runs now takes so long, and nobody else runs meanwhile."""
+        self._now_us += us
 
     # ---- what asyncio asks of a loop -----------------------------------------------------
 

@@ -18,7 +18,9 @@ import tenure_server.engine.core
 import tenure_server.heartbeat
 import tenure_server.pump
 import tenure_storage.capacity
+import tenure_storage.direct
 import tenure_storage.journal
+import tenure_storage.journal_writer
 import tenure_storage.journaled_store
 from tenure_server.config_values import Address
 from tenure_server.engine import dead, inspect, lanes, recovery, settle, sweeps
@@ -91,6 +93,7 @@ def _storage(lives: Lives) -> list[tuple[Any, dict[str, Any]]]:
         urandom=rng_of(plan.seed, "journal id").randbytes,
     )  # fmt: skip
     return [
+        (tenure_storage.direct, {"os": system}),
         (
             tenure_storage.journal,
             {
@@ -99,6 +102,7 @@ def _storage(lives: Lives) -> list[tuple[Any, dict[str, Any]]]:
                 "JOURNAL_BYTES": plan.journal_bytes,
             },
         ),
+        (tenure_storage.journal_writer, {"mono_us": lambda: loop.now_us}),
         (
             tenure_storage.journaled_store,
             {
@@ -107,6 +111,7 @@ def _storage(lives: Lives) -> list[tuple[Any, dict[str, Any]]]:
                 "threading": SimpleNamespace(Event=lambda: SimEvent(lives.lmdb)),
                 "_mono_ms": lambda: loop.now_ms,
                 "RECORD_ROWS_MAX": plan.record_rows_max,
+                "HERE_BYTES_MAX": plan.here_bytes_max,
                 "BEHIND_ROWS_MAX": plan.behind_rows_max,
                 "BEHIND_MS_MAX": plan.behind_ms_max,
             },

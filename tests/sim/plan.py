@@ -64,6 +64,8 @@ class Plan:
     commit_us: int
     journal_bytes: int
     record_rows_max: int
+    here_bytes_max: int
+    """The longest record that is written on the loop's thread; 0: none is."""
     behind_rows_max: int
     behind_ms_max: int
     window_bytes: int
@@ -131,6 +133,7 @@ def draw(seed: int) -> Plan:
         commit_us=rng.choice([300, 3_000, 30_000]),
         journal_bytes=rng.choice([16, 64, 256, 2_048]) * 4_096,
         record_rows_max=rng.choice([4, 32, 512]),
+        here_bytes_max=rng_of(seed, "here").choice([0, 2_000, 16 * 1024]),
         behind_rows_max=rng.choice([8, 64, 1_024]),
         behind_ms_max=rng.choice([5, 200]),
         window_bytes=rng.choice([1_500, 8_000, 64 * 1024, 16 << 20]),

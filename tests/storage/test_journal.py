@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -15,7 +16,8 @@ import pytest
 from tenure_storage import journal as journal_module
 from tenure_storage import journaled_store, writer
 from tenure_storage.backup import backup_to, restore
-from tenure_storage.journal import BLOCK_BYTES, JOURNAL_NAME, Journal, open_journal
+from tenure_storage.direct import BLOCK_BYTES
+from tenure_storage.journal import JOURNAL_NAME, Journal, open_journal
 from tenure_storage.journaled_store import RECORD_ROWS_MAX, JournaledStore
 from tenure_storage.store import JOBS, META, STATES, Batch, StoreError, StoreUnwritable
 from tenure_storage.verify import verify
@@ -26,6 +28,7 @@ from tests.storage.sample import (
     open_small,
     sound_batch,
 )
+from tests.support.syncs import replace_syncs
 
 LAST = b"\xff" * 20
 NEVER_MS = 1 << 40
@@ -93,9 +96,9 @@ def test_what_was_confirmed_is_there_after_a_kill(store: JournaledStore, tmp_pat
 def test_a_confirmation_costs_one_sync(
     store: JournaledStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    syncs: list[int] = []
+    syncs: list[object] = []
     commits: list[object] = []
-    monkeypatch.setattr(journal_module, "sync_data", syncs.append)
+    replace_syncs(monkeypatch, syncs.append)
     monkeypatch.setattr(writer, "commit_transaction", commits.append)
 
     for number in range(5):
@@ -379,7 +382,7 @@ def test_after_an_error_of_the_disk_nothing_more_is_confirmed_and_nothing_is_los
         with pytest.raises(StoreError, match="Input/output"):
             store.flush()
     else:
-        monkeypatch.setattr(journal_module, "sync_data", failing)
+        replace_syncs(monkeypatch, failing)
         with pytest.raises(OSError, match="Input/output"):
             put(store, b"b")
 
@@ -394,19 +397,40 @@ def test_after_an_error_of_the_disk_nothing_more_is_confirmed_and_nothing_is_los
     assert b"b" in found or what == "journal"
 
 
+@pytest.mark.parametrize("step", [1024, 1000])
 def test_a_write_that_the_kernel_cuts_short_goes_on(
-    store: JournaledStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, store: JournaledStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # In whole sectors it can go on past the page cache; else it begins anew, through it.
     whole = os.pwrite
 
     def short(handle: int, data: bytes, at: int) -> int:
-        return whole(handle, memoryview(data)[:1000], at)
+        return whole(handle, memoryview(data)[:step], at)
 
     monkeypatch.setattr(os, "pwrite", short)
     put(store, b"a", value=bytes(5000))
     monkeypatch.undo()
 
     assert rows_of(image(store, tmp_path)) == {b"a": bytes(5000)}
+
+
+def test_where_there_are_no_direct_writes_a_record_goes_through_the_page_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def without(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", without)
+    store = open_journaled_small(tmp_path / "other")
+    put(store, b"a", value=bytes(5000))
+    monkeypatch.undo()
+
+    assert rows_of(image(store, tmp_path)) == {b"a": bytes(5000)}
+    store.close()
 
 
 def test_a_key_that_lmdb_cannot_take_is_refused_before_it_is_confirmed(

@@ -236,14 +236,16 @@ class Session:
         """
         self._received_ms = now_ms
         for body in self._decoder.feed(data):
-            match unpack(body):
-                case [int(request_id), int(status), content, *_]:
-                    if self.state == "open" and request_id:
-                        self._reply(request_id, status, content, now_ms)
-                    else:
-                        self._unusual(request_id, status, content, now_ms)
-                case _:
-                    raise ProtocolViolation("a frame of the broker must be [id, status, content]")
+            frame = unpack(body)
+            if type(frame) is not list or len(frame) < 3:
+                raise ProtocolViolation("a frame of the broker must be [id, status, content]")
+            request_id, status, content = frame[0], frame[1], frame[2]
+            if type(request_id) is not int or type(status) is not int:
+                raise ProtocolViolation("a frame of the broker must be [id, status, content]")
+            if self.state == "open" and request_id:
+                self._reply(request_id, status, content, now_ms)
+            else:
+                self._unusual(request_id, status, content, now_ms)
 
     def _reply(self, request_id: int, status: int, content: Any, now_ms: int) -> None:
         error = error_from_wire(content) if status == 1 else None

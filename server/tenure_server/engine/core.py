@@ -69,6 +69,8 @@ class Core:
         """How many queues the reserves that wait name, all together."""
         self.due_at: list[tuple[int, str]] = []
         self.hot: dict[str, None] = {}
+        self.stirred = True
+        """Whether anything happened since the engine last served those who wait."""
         self.sessions: dict[Session, None] = {}
         self.pending: list[Reply] = []
         self.instant_replies: list[Reply] = []

@@ -113,6 +113,7 @@ class Engine:
     def close_session(self, session: Session, now: Now) -> None:
         """The connection is gone: what waited for it is dropped; its leases stay."""
         self._core.set_now(now)
+        self._core.stirred = True
         waiting.drop_waits(self._core, session)
         self._core.sessions.pop(session, None)
 
@@ -122,6 +123,7 @@ class Engine:
         """Carries out one request. Its reply comes from `take_instant` or `announce`."""
         core = self._core
         core.set_now(now)
+        core.stirred = True
         core.instant = False
         operation = OPERATIONS.get(op)
         try:
@@ -138,6 +140,7 @@ class Engine:
         """Stops (or allows again) enqueues and reserves; leases can be settled all the time."""
         core = self._core
         core.set_now(now)
+        core.stirred = True
         core.draining = on
         if on:
             waiting.end_all_reserves(core)
@@ -148,6 +151,7 @@ class Engine:
         """Takes other limits and queue defaults; queues that exist keep their settings."""
         core = self._core
         core.set_now(now)
+        core.stirred = True
         core.set_limits(limits, change_settings(Settings(), limits.queue_defaults))
 
     # ---- time --------------------------------------------------------------------------
@@ -156,6 +160,7 @@ class Engine:
         """What time brings; bounded work, so `alarm_mono_ms` may be now again."""
         core = self._core
         core.set_now(now)
+        core.stirred = True
         settle.end_lost_leases(core)
         waiting.end_waits(core)
         while core.due_at and core.due_at[0][0] <= core.now.wall_ms:
@@ -178,24 +183,31 @@ class Engine:
         """When `tick` next has something to do, in monotonic milliseconds."""
         core = self._core
         core.set_now(now)
-        ends = [space.leases.next_end_ms() for space in (core.disk, core.memory)]
-        ends.append(core.wait_ends[0][0] if core.wait_ends else None)
-        ends.append(now.mono_ms if core.hot else None)
-        ends.append(sweeps.next_chore_ms(core))
-        wall = min(core.disk.next_due_ms, core.memory.next_due_ms, core.next_forget_ms)
+        if core.hot:
+            return now.mono_ms
+        disk, memory = core.disk, core.memory
+        ends = [disk.leases.next_end_ms(), memory.leases.next_end_ms()]
+        if core.chores:
+            ends.append(sweeps.next_chore_ms(core))
+        if core.wait_ends:
+            ends.append(core.wait_ends[0][0])
+        wall = min(disk.next_due_ms, memory.next_due_ms, core.next_forget_ms)
         if core.due_at:
             wall = min(wall, core.due_at[0][0])
         if wall < NO_ALARM:
             ends.append(now.mono_ms + max(0, wall - core.now.wall_ms))
         if core.has_producers:
             ends.append(core.producer_sweep_ms)
-        return min((end for end in ends if end is not None), default=None)
+        return min([end for end in ends if end is not None], default=None)
 
     # ---- the way out -------------------------------------------------------------------
 
     def _turn(self) -> None:
-        """Serves whoever waits, and commits what needs no disk."""
+        """Serves whoever waits, and commits what needs no disk; nothing if nothing happened since."""
         core = self._core
+        if not core.stirred:
+            return
+        core.stirred = False
         serve.serve_hot(core)
         while core.memory.writes or core.memory.dirty_lanes:
             lanes.save(core.memory)
@@ -249,6 +261,7 @@ class Engine:
     def announce(self, now: Now) -> list[Reply]:
         """The oldest sealed batch is durable: its replies, in order."""
         self._core.set_now(now)
+        self._core.stirred = True
         flown = self._announced(self._core.disk)
         return flown.replies
 

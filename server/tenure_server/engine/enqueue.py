@@ -61,18 +61,20 @@ class Plan(NamedTuple):
     """The beginning of the record, up to its body."""
 
 
+_LEFT_OUT = (None,) * 5
+"""Arguments that may be missing at the end."""
+
 Run = tuple[Plan, list[bytes]]
 """Bodies that follow each other and share a plan; a job with a unique name is a run of its own."""
 
 
 def enqueue(core: Core, session: Session, _request_id: int, raw: object) -> object:
     """[queue, jobs, producer, sequence, defaults] -> [ids, existing]."""
-    args = args_list("enqueue", raw)
-    jobs = items(item(args, 1), "jobs", core.limits.jobs_per_request_max)
-    defaults = item(args, 4)
-    queue = queue_for(core, item(args, 0))
+    name, jobs, who, sequence, defaults, *_ = [*args_list("enqueue", raw), *_LEFT_OUT]
+    jobs = items(jobs, "jobs", core.limits.jobs_per_request_max)
+    queue = queue_for(core, name)
     core.instant = queue.space.volatile
-    producer = _producer(item(args, 2), item(args, 3))
+    producer = _producer(who, sequence)
     if producer is not None:
         repeated = _repeated(core, queue, producer)
         if repeated is not None:
@@ -131,7 +133,9 @@ def _base_plan(core: Core, queue: Queue, session: Session, defaults: object) -> 
     # Many requests of one client come in one millisecond, and mostly without options.
     known = (core.now.wall_ms, session.origin, queue.settings.priority)
     if queue.planned_for != known:
-        queue.plan = _plan(core, queue, session, None)
+        now_ms, priority = core.now.wall_ms, queue.settings.priority
+        tail = record_tail(0, 0, 0, now_ms, 0, session.origin, b"")
+        queue.plan = Plan(priority, now_ms, 0, None, tail)
         queue.planned_for = known
     assert isinstance(queue.plan, Plan)
     return queue.plan
