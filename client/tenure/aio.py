@@ -256,6 +256,42 @@ class AsyncClient:
         outcomes = await self._call(work.ack(jobs, result, results, self._encoding))
         return work.only(outcomes) if work.is_one(jobs) else outcomes
 
+    async def ack_and_reserve(
+        self,
+        jobs: Lease | Iterable[Lease],
+        queues: Queues,
+        *,
+        result: Any = None,
+        results: Iterable[Any] | None = None,
+        max_jobs: int = 1,
+        wait: Duration = 0,
+        lease: Duration | None = None,
+    ) -> tuple[list[Outcome], list[LeasedJob]]:
+        """Ack `jobs`, one or many, and lease the next ones: one trip, and one sync for both.
+
+        The arguments are those of `ack` and `reserve`; without `jobs` it only reserves. Returns an
+        `Outcome` for each of `jobs`, a `LeaseLost` among them, and the leased jobs, when both are
+        answered: the ack counts from its own answer on, however long the reserve waits.
+
+        Raises what went wrong with the ack, else with the reserve. Jobs that were leased are then
+        given back; acks that were done stand, so ack again: it is answered as the first time.
+        """
+        held = work.leases_of(jobs)
+        acking = work.ack(held, result, results, self._encoding)
+        reserving = work.reserve(queues, max_jobs, wait, lease, auto_ack=False, wall_ms=wall_ms)
+        if not held:
+            return [], await self._call(reserving)
+        link = self._link
+        # What is submitted in one turn of the loop leaves in one write.
+        acked, reserved = link.submit(acking), link.submit(reserving)
+        try:
+            return await link.wait(acked, acking), await link.wait(reserved, reserving)
+        except BaseException:
+            # Jobs that nobody will see are given back.
+            link.abandon(acked)
+            link.abandon(reserved)
+            raise
+
     @overload
     async def fail(
         self, jobs: Lease, error: BaseException | str, **options: Unpack[FailOptions]

@@ -81,25 +81,31 @@ class SyncLink:
 
     def submit(self, command: Command[Any]) -> Call:
         """Send a command; `wait` fetches the result."""
-        return self.submit_all((command,))[0]
+        with self._lock:
+            now_ms = self._before_send()
+            call = self._session.submit(command, now_ms)
+            self._send_out(now_ms)
+        return call
 
     def submit_all(self, commands: Iterable[Command[Any]]) -> list[Call]:
-        """Send commands in one write, so that the broker takes them in one turn; `wait` for each."""
+        """Send commands in one write, so that the broker does them in one turn; `wait` for each."""
         with self._lock:
-            if self._closed:
-                raise ClientClosed("the client is closed")
-            now_ms = mono_ms()
-            if self._socket is not None and not self._leading and not self._session.waiting:
-                # Was the idle connection closed meanwhile? Better to know before the send.
-                self._receive()
+            now_ms = self._before_send()
             calls = [self._session.submit(command, now_ms) for command in commands]
-            self._leave(now_ms)
+            self._send_out(now_ms)
         return calls
 
-    def _leave(self, now_ms: int) -> None:
+    def _before_send(self) -> int:
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        if self._socket is not None and not self._leading and not self._session.waiting:
+            # Was the idle connection closed meanwhile? Better to know before the send.
+            self._receive()
+        return mono_ms()
+
+    def _send_out(self, now_ms: int) -> None:
         self._flush(now_ms)
-        if self._session.ended:
-            self._settle()
+        self._settle()
         if self._leading and self._leader_must_look():
             self._wake()
 
@@ -131,7 +137,7 @@ class SyncLink:
             now_ms = mono_ms()
             self._session.abandon(call, now_ms)
             # What gives back jobs that were there already leaves now, not with the next call.
-            self._leave(now_ms)
+            self._send_out(now_ms)
             self._hand_over()
 
     def close(self) -> None:

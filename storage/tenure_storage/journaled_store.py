@@ -97,7 +97,7 @@ def _apply(inner: LmdbStore, journal: Journal, number: int) -> int:
     """
     overlay = Overlay()
     for following, content in journal.read_after(number):
-        overlay.add(_read(content))
+        overlay.add(_read(content), len(content))
         number = following
     try:
         inner.commit(_with_journal_row(overlay, journal.row(number)))
@@ -234,7 +234,7 @@ class JournaledStore:
         # Filled while the disk works on the record, or the client on the reply.
         if not self._overlay.rows:
             self._overlay_since_ms = _mono_ms()
-        self._overlay.add(batch.tables)
+        self._overlay.add(batch.tables, len(content))
         if self._crossing is None and self._due():
             self._cross()
 
@@ -265,7 +265,7 @@ class JournaledStore:
         # The record numbers go on, so that what the journal still holds is known to be old.
         self._number += 1
         if self._overlay.rows:
-            self._overlay.add(batch.tables)
+            self._overlay.add(batch.tables, 0)
         else:
             self._overlay = Overlay(batch.tables)
         self._confirming = True

@@ -21,15 +21,15 @@ class Overlay:
         self.rows = 0
         """How many keys have been added; the same key of two batches counts twice."""
         self.bytes = 0
-        """What their values have in bytes, counted alike."""
+        """How long they are as they were added, counted alike."""
 
-    def add(self, tables: Sequence[Rows]) -> None:
-        """Takes in a batch."""
+    def add(self, tables: Sequence[Rows], size: int) -> None:
+        """Takes in a batch of about `size` bytes."""
+        self.bytes += size
         for table, rows in enumerate(tables):
             if rows:
                 self.tables[table].update(rows)
                 self.rows += len(rows)
-                self.bytes += sum([len(row) for row in rows.values() if row])
 
     def between(
         self, table: int, after: bytes, until: bytes

@@ -70,7 +70,7 @@ class Batch:
 
     number: int
     tables: tuple[dict[bytes, bytes | None], ...] = field(
-        default_factory=lambda: tuple({} for _ in TABLES)
+        default_factory=lambda: tuple([{} for _ in TABLES])
     )
 
     def __bool__(self) -> bool:

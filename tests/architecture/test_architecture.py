@@ -78,8 +78,8 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 # file -> (lines, why it may be longer)
 LONG_MODULES: dict[str, tuple[int, str]] = {
-    "client/tenure/client.py": (560, "every operation, documented, in the one class users see"),
-    "client/tenure/aio.py": (560, "the twin of client.py, method by method"),
+    "client/tenure/client.py": (600, "every operation, documented, in the one class users see"),
+    "client/tenure/aio.py": (600, "the twin of client.py, method by method"),
 }
 # "file:function" -> (lines without the docstring, why)
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {}

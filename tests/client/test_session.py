@@ -243,6 +243,18 @@ def test_jobs_that_come_after_everybody_left_are_given_back() -> None:
     assert session.take_done() == []
 
 
+def test_jobs_that_come_long_after_everybody_left_are_given_back_as_well() -> None:
+    session = open_session()
+    call = session.submit(reserve(wait=10 * TIMEOUT_MS / 1000), 0)
+    sent(session)
+    session.abandon(call, 5)
+
+    session.tick(9 * TIMEOUT_MS)
+    reply(session, call.id, [job_row(1)], 9 * TIMEOUT_MS)
+
+    assert "release" in [frame[1] for frame in sent(session)]
+
+
 def test_jobs_of_a_reserve_that_timed_out_are_given_back_too() -> None:
     session = open_session()
     call = session.submit(reserve(), 0)

@@ -147,7 +147,7 @@ OVERLAY = (
     Mutant(
         "a large batch leaves out what waited for LMDB before it",
         _STORE,
-        "        if self._overlay.rows:\n            self._overlay.add(batch.tables)\n        else:\n"
+        "        if self._overlay.rows:\n            self._overlay.add(batch.tables, 0)\n        else:\n"
         "            self._overlay = Overlay(batch.tables)\n",
         "        self._overlay = Overlay(batch.tables)\n",
         _LOST | any_of("idempotent retries", "no faults inside", "attempts counted", "order"),

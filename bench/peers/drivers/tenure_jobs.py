@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from bench.peers.contract import BATCH_JOBS, HOST, QUEUE, WAIT_SECONDS, Driver, Target
-from tenure import AsyncClient, Client, NewJob
+from tenure import AsyncClient, Client, LeasedJob, NewJob
 
 TASK = "bench"
 TAKES_IN_FLIGHT = 2
@@ -21,6 +21,8 @@ class TenureJobs:
         self._memory = target.mode == MEMORY_MODE
         self._queue = f"{QUEUE}-memory" if self._memory else QUEUE
         self._client = Client(self._url, codec="raw")
+        self._held: list[LeasedJob] = []
+        """Leased with the last ack, and to be acked with the next reserve."""
 
     async def connect(self) -> None:
         """Also sets the durability of the queue that is to have none."""
@@ -42,15 +44,18 @@ class TenureJobs:
         self._client.enqueue_many(self._queue, (NewJob(TASK, body) for body in bodies))
 
     async def take(self) -> int:
-        """`reserve`, `ack`."""
+        """`ack_and_reserve`: the ack of this job and the lease of the next in one trip."""
         return await self.take_many(1)
 
     async def take_many(self, count: int) -> int:
-        """`reserve` of several jobs, `ack` of all of them."""
-        leased = self._client.reserve(self._queue, max_jobs=count, wait=WAIT_SECONDS)
-        if leased:
-            self._client.ack(leased)
-        return len(leased)
+        """The same for several jobs."""
+        client, queue = self._client, self._queue
+        held = self._held or client.reserve(queue, max_jobs=count, wait=WAIT_SECONDS)
+        if not held:
+            return 0
+        # Not waiting: these acks are to be known now. An empty queue is waited for above.
+        _, self._held = client.ack_and_reserve(held, queue, max_jobs=count)
+        return len(held)
 
     async def take_all(self, count: int) -> int:
         """Over one connection, the next batch on its way while the last one is acked."""
@@ -58,12 +63,18 @@ class TenureJobs:
 
         async def one_lane(client: AsyncClient) -> None:
             nonlocal left, done
-            while want := min(BATCH_JOBS, left):
+            held: list[LeasedJob] = []
+            while (want := min(BATCH_JOBS, left)) or held:
                 left -= want
-                leased = await client.reserve(self._queue, max_jobs=want, wait=WAIT_SECONDS)
-                left += want - len(leased)
-                await client.ack(leased)
-                done += len(leased)
+                acked, done = held, done + len(held)
+                if want:
+                    _, held = await client.ack_and_reserve(
+                        acked, self._queue, max_jobs=want, wait=WAIT_SECONDS
+                    )
+                else:
+                    await client.ack(acked)
+                    held = []
+                left += want - len(held)
 
         async with AsyncClient(self._url, codec="raw") as client, asyncio.TaskGroup() as group:
             for _ in range(TAKES_IN_FLIGHT):
@@ -71,7 +82,9 @@ class TenureJobs:
         return done
 
     async def close(self) -> None:
-        """Closes the sync client."""
+        """Gives back what it holds, and closes the sync client."""
+        for job in self._held:
+            self._client.release(job)
         self._client.close()
 
 

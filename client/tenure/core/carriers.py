@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
 from tenure.core.call import Call
@@ -30,6 +31,10 @@ class Link(Protocol):
 
     def submit(self, command: Command[Any]) -> Call:
         """Send a command; `wait` fetches the result."""
+        ...
+
+    def submit_all(self, commands: Iterable[Command[Any]]) -> list[Call]:
+        """Send commands in one write; `wait` for each."""
         ...
 
     def wait(self, call: Call, command: Command[R]) -> R:

@@ -162,7 +162,8 @@ class Session:
         if call.sent_ms < 0:
             self._drop(call)
         else:
-            call.deadline_ms = now_ms + self._timeout_ms
+            # A reserve may still wait in the broker, and its jobs are to be given back then.
+            call.deadline_ms = max(now_ms, call.wait_until_ms) + self._timeout_ms
             self._soonest_ms = min(self._soonest_ms, call.deadline_ms)
 
     def _new_id(self) -> int:

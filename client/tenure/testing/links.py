@@ -6,6 +6,7 @@ A call that waits lets virtual time pass, no other: in nothing, a minute is over
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenure.core.call import Call
@@ -47,6 +48,10 @@ class LoopbackLink:
     def submit(self, command: Command[Any]) -> Call:
         """Send a command; `wait` fetches the result."""
         return self.carrier.submit(command)
+
+    def submit_all(self, commands: Iterable[Command[Any]]) -> list[Call]:
+        """Send commands, one after the other; `wait` for each."""
+        return [self.submit(command) for command in commands]
 
     def wait(self, call: Call, command: Command[R]) -> R:
         """The result of a command. If it waits in the broker, virtual time passes."""
