@@ -218,12 +218,16 @@ async def _reserve(
         client.reserve(queues, max_jobs=rng.choice([1, 1, 3, 30]), wait=wait, auto_ack=auto),
     )
     jobs: list[LeasedJob] = got or []
+    _check_known(world, name, jobs)
+    return [] if auto else jobs
+
+
+def _check_known(world: World, name: str, jobs: list[LeasedJob]) -> None:
     for job in jobs:
         known = world.ledger.by_key.get(job.payload.partition(b"|")[0])
         forgotten = job.queue == MEMORY_QUEUE and world.lives.number > 1
         if known is None or (known.id != job.id_bytes and not forgotten):
             world.ledger.blame("nothing from nowhere", f"{name} was given {job!r}")
-    return [] if auto else jobs
 
 
 async def _handle(
@@ -245,8 +249,15 @@ async def _handle(
         note = client.note(jobs[0], checkpoint=b"c" * rng.randint(0, 50), log=["line"])
         await _try(world, name, "note", note)
     if len(jobs) > 1 and rng.random() < 0.4:
-        await _try(world, name, "ack", client.ack(jobs, b"r" if plan.has("results") else None))
-        return
+        result = b"r" if plan.has("results") else None
+        if not plan.pipelined:
+            await _try(world, name, "ack", client.ack(jobs, result))
+            return
+        turn = client.ack_and_reserve(jobs, list(world.queues), result=result, max_jobs=2)
+        got = await _try(world, name, "ack_and_reserve", turn)
+        jobs = got[1] if got else []
+        _check_known(world, name, jobs)
+        world.history.reach("jobs leased with an ack", len(jobs))
     for job in jobs:
         await _settle(world, client, name, rng, job)
 

@@ -76,6 +76,8 @@ class Plan:
     waiting_max: int
     fault_every_ms: int
     shuffle: bool
+    pipelined: bool
+    """Whether workers say that many jobs are done and ask for the next in one go."""
     blocking_share: float
     """How many of the clients carry their commands as the blocking shell does."""
 
@@ -143,6 +145,7 @@ def draw(seed: int) -> Plan:
         waiting_max=rng.choice([3, 20_000]),
         fault_every_ms=rng.choice([300, 2_000, 10_000]),
         shuffle=rng.random() < 0.5,
+        pipelined=rng_of(seed, "pipelined").random() < 0.5,
         blocking_share=rng.choice([0.0, 0.5, 1.0]),
     )
 

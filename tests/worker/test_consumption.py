@@ -253,6 +253,17 @@ def test_with_burst_a_job_that_ended_makes_it_look_again() -> None:
     assert one.take(2) == [Reserve("main", 4)]
 
 
+def test_with_burst_a_job_that_ends_while_a_reserve_is_out_makes_it_look_again() -> None:
+    one = consuming(burst=True)
+    one.ended_something()
+    # Asked before that job enqueued another, so this emptiness says nothing.
+    one.answered("main", 0, 1)
+    assert not one.exhausted
+    assert one.take(2) == [Reserve("main", 4)]
+    one.answered("main", 0, 3)
+    assert one.exhausted
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_whatever_happens_a_worker_that_is_up_ends_up_consuming(seed: int) -> None:
     dice = random.Random(seed)

@@ -49,6 +49,8 @@ class Line:
     not_before_ms: int = 0
     pause_ms: int = 0
     drained: bool = False
+    outdated: bool = False
+    """Something ended here since the outstanding reserve was asked: emptiness it tells is old."""
     trouble: str | None = None
 
 
@@ -125,7 +127,7 @@ class Consumption:
         wanted: list[Keep | Reserve] = []
         for name, line in self.lines.items():
             if self._asks(line, now_ms):
-                line.asked, line.asked_at_ms = line.free, now_ms
+                line.asked, line.asked_at_ms, line.outdated = line.free, now_ms, False
                 wanted.append(Reserve(name, line.free))
         return wanted
 
@@ -183,7 +185,7 @@ class Consumption:
     def ended_something(self) -> None:
         """A job ended here; it may have enqueued others."""
         for line in self.lines.values():
-            line.drained = False
+            line.drained, line.outdated = False, True
 
     def answered(self, pool: str, jobs: int, now_ms: int) -> bool:
         """A reserve brought so many jobs. Returns whether they are to run, else give them back."""
@@ -195,7 +197,7 @@ class Consumption:
             # Nothing, and sooner than it was to wait: a broker that is about to stop.
             self._pause(line, now_ms)
         line.asked = 0
-        line.drained = not jobs
+        line.drained = not jobs and not line.outdated
         return not (self.quiet or self.stopped)
 
     def refused(self, pool: str, why: str, now_ms: int, *, draining: bool = False) -> None:
