@@ -186,8 +186,8 @@ DELIVERY = (
     Mutant(
         "a lease ends 20 ms early",
         f"{_ENGINE}/reserve.py",
-        "            bucket = leases.bucket(now.mono_ms + lease_ms, session.id, session.worker)\n",
-        "            bucket = leases.bucket(now.mono_ms + lease_ms - 20, session.id, session.worker)\n",
+        "                bucket = leases.bucket(mono_ms + lease_ms, session.id, session.worker)\n",
+        "                bucket = leases.bucket(mono_ms + lease_ms - 20, session.id, session.worker)\n",
         any_of("one holder"),
         needs="slow_workers,waits",
     ),
