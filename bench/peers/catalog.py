@@ -86,7 +86,8 @@ def _tenure(mode: str, durability: str, how: str, rows: Sequence[str]) -> Peer:
         launch=launches.tenure,
         needs="make venv",
         how=f"tenure server with its own settings, {how}",
-        client="Client.enqueue; reserve + ack; enqueue_many; best take: AsyncClient, 2 x 1,000",
+        client="Client: enqueue; ack_and_reserve, this ack and the next lease; enqueue_many; "
+        "best take: AsyncClient, the same, 2 x 1,000",
         rows=rows,
     )
 
