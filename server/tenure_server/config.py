@@ -59,7 +59,7 @@ class Limits:
     request_bytes_max: int = _setting(size(1 * MIB, TIB), 256 * MIB, live=True)
     outbound_bytes_max: int = _setting(size(64 * KIB, TIB), 8 * MIB, live=True)
     outbound_bytes_total: int = _setting(size(1 * MIB, TIB), 256 * MIB, live=True)
-    window_bytes_max: int = _setting(size(64 * KIB, TIB), 8 * MIB, live=True)
+    window_bytes_max: int = _setting(size(64 * KIB, TIB), 4 * MIB, live=True)
     producer_rows: int = _setting(whole(1, 1_000_000_000), 1_000_000, live=True)
     metric_queues: int = _setting(whole(0, 100_000), 1_000, live=True)
 

@@ -112,6 +112,28 @@ def test_windows_stay_bounded_while_the_backlog_is_worked_off(restarted: World) 
     assert restarted.store.rows_scanned[JOBS] <= 3 * 20_000
 
 
+def test_what_is_read_ahead_of_a_queue_grows_with_its_use(restarted: World) -> None:
+    restarted.store.reset_counters()
+    for _ in range(20):
+        jobs = restarted.reserve("q", 1_000)
+        restarted.call("ack", [[[job.id, job.attempt] for job in jobs]])
+    assert restarted.store.scans[JOBS] <= 20 + 20_000 // 300
+
+
+def test_among_many_long_queues_little_is_read_for_a_job_of_each() -> None:
+    world = World(window_bytes_max=500_000)
+    queues = [f"q{n}" for n in range(60)]
+    for queue in queues:
+        world.enqueue(queue, [bytes(40)] * 300)
+    world.crash()
+    world.store.reset_counters()
+    for _ in range(3):
+        for queue in queues:
+            assert len(world.reserve(queue, 1)) == 1
+    assert window_bytes(world) <= 500_000
+    assert world.store.rows_scanned[JOBS] <= 3 * 60 * 64
+
+
 def test_delayed_jobs_that_come_due_are_counted_once_each(restarted: World) -> None:
     restarted.store.reset_counters()
     restarted.pass_time(HOUR_MS + SECOND_MS)

@@ -106,8 +106,8 @@ DELIVERY = (
     Mutant(
         "a refill that is exactly full takes the lane for read",
         f"{_ENGINE}/lanes.py",
-        "        more = len(found) == REFILL_ROWS_MAX or",
-        "        more = len(found) > REFILL_ROWS_MAX or",
+        "        more = len(found) == most or",
+        "        more = len(found) > most or",
         any_of("ends visible", "in time", "order"),
         needs="batches,kills",
     ),
@@ -162,8 +162,8 @@ DELIVERY = (
     Mutant(
         "windows have no budget",
         f"{_ENGINE}/lanes.py",
-        "    if space.window_bytes <= budget_bytes:\n        return\n    # The largest",
-        "    if space.window_bytes >= 0:\n        return\n    # The largest",
+        "    if space.window_bytes <= budget_bytes:\n        return\n    # Whole windows",
+        "    if space.window_bytes >= 0:\n        return\n    # Whole windows",
         any_of("memory bounds"),
         needs="batches",
     ),

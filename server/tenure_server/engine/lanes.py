@@ -36,6 +36,13 @@ ROW_OVERHEAD_BYTES = 200
 REFILL_ROWS_MAX = 1_024
 """The most rows one refill reads."""
 
+AHEAD_ROWS = 64
+"""What the first refill of a lane reads; each one after a window that was used up, twice as many.
+
+As file systems read ahead: among hundreds of long queues most windows are dropped for others
+before they are used, and reading a thousand rows for one job each time costs ten times the take.
+"""
+
 MATURE_ROWS_MAX = 1_000
 """The most delayed keys one call steps over."""
 
@@ -47,6 +54,7 @@ class Lane:
     """A lane's window and counts. `keys[head:]` is W in order, `rows` the records."""
 
     __slots__ = (
+        "ahead",
         "beyond",
         "bytes",
         "end",
@@ -73,6 +81,8 @@ class Lane:
         self.head = 0
         self.rows: dict[bytes, bytes] = {}
         self.size = 0
+        self.ahead = AHEAD_ROWS
+        """How many rows the next refill reads."""
         self.retired = False
         row = row or LaneRow(0, 0, 0, 0, MARK_ZERO)
         # A lane without waiting jobs has nothing to scan for: its horizon is its end.
@@ -191,9 +201,11 @@ def refill(space: Space, lane: Lane, leased: Container[bytes], refill_bytes: int
     while lane.head >= len(lane.keys) and lane.horizon < lane.end:
         lane.keys.clear()
         lane.head = 0
-        found = space.store.scan(JOBS, lane.horizon, lane.end, REFILL_ROWS_MAX, refill_bytes)
+        most = min(lane.ahead, REFILL_ROWS_MAX)
+        lane.ahead = 2 * most
+        found = space.store.scan(JOBS, lane.horizon, lane.end, most, refill_bytes)
         size = sum([len(row) for _, row in found])
-        more = len(found) == REFILL_ROWS_MAX or size > refill_bytes
+        more = len(found) == most or size > refill_bytes
         lane.horizon = found[-1][0] if found and more else lane.end
         good = found
         if space.touches_jobs():
@@ -226,12 +238,14 @@ def trim(space: Space, budget_bytes: int, keep: Lane | None) -> None:
     """Rule 4: brings the windows of a space under their budget. `keep` holds on to its head."""
     if space.window_bytes <= budget_bytes:
         return
+    # Whole windows go until there is some room: not for every refill to have to look at all.
+    goal_bytes = budget_bytes - budget_bytes // 8
     # The largest window first; equal ones in key order, so that a replay does the same.
     for lane in sorted(space.lanes.values(), key=lambda lane: (-lane.size, lane.key)):
         while len(lane) > 1 and lane.size * 2 > budget_bytes and space.window_bytes > budget_bytes:
             _drop_tail(space, lane, (len(lane) + 1) // 2)
     for lane in sorted(space.lanes.values(), key=lambda lane: (-lane.size, lane.key)):
-        if space.window_bytes <= budget_bytes:
+        if space.window_bytes <= goal_bytes:
             return
         if lane is keep:
             _drop_tail(space, lane, 1)
@@ -257,6 +271,7 @@ def drop(space: Space, lane: Lane) -> None:
     lane.rows.clear()
     lane.head = 0
     lane.horizon = lane.start
+    lane.ahead = AHEAD_ROWS
 
 
 def next_ready_ms(

@@ -24,7 +24,7 @@ class EngineLimits:
     leases_max: int = 500_000
     queues_max: int = 10_000
     waiting_max: int = 20_000
-    window_bytes_max: int = 8 * 1024 * 1024
+    window_bytes_max: int = 4 * 1024 * 1024
     payload_bytes_max: int = limits.PAYLOAD_BYTES_MAX
     result_bytes_max: int = limits.RESULT_BYTES_MAX
     jobs_per_request_max: int = limits.JOBS_PER_REQUEST_MAX
