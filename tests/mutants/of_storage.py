@@ -119,12 +119,13 @@ OVERLAY = (
         needs="batches,kills",
     ),
     Mutant(
-        "room in the journal is given back when the crossing begins",
+        "room in the journal is given back before LMDB has what was there",
         _STORE,
-        "        self._crossed.clear()\n",
-        "        self._crossed.clear()\n        self._journal.free(self._number)\n",
+        "        if self._crossing is None and self._due():\n            self._cross()\n",
+        "        self._journal.free(self._number)\n"
+        "        if self._crossing is None and self._due():\n            self._cross()\n",
         _LOST,
-        needs="kills,batches,crash_points",
+        needs="kills,batches,results,retries",
     ),
     Mutant(
         "a commit that fails behind the journal is not noticed",
