@@ -6,6 +6,9 @@ import time
 
 from tenure_server.engine import Now
 
+CLOCK_CUT_MS = 1
+"""Moments are cut to whole milliseconds: what began late in one began up to this much later than told."""
+
 
 def now() -> Now:
     """Wall time (ms since 1970) and monotonic time (ms); the engine copes with steps of the first."""

@@ -17,9 +17,6 @@ from typing import Any
 Line = dict[str, Any]
 Token = tuple[str, int]
 
-CUT_S = 0.001
-"""The broker counts whole milliseconds: a lease that began within one may be that much shorter."""
-
 ENDS = ("ack", "fail", "bury", "release")
 FINAL = ("ack", "bury")
 
@@ -170,7 +167,7 @@ def _check_leases(story: Story, job_id: str, deliveries: list[Delivery], verdict
         if any(end.how in ENDS and end.meant <= later.got for end in settlements):
             continue
         begun = max([earlier.asked, *(e.meant for e in settlements if e.outcome == "done")])
-        if later.got < begun + earlier.lease_s - CUT_S:
+        if later.got < begun + earlier.lease_s:
             held = later.got - begun
             verdict.blame(
                 "exclusive",

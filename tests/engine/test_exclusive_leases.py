@@ -46,6 +46,21 @@ def test_a_lease_ends_after_its_time_and_the_next_delivery_has_the_next_attempt(
     assert (again.id, again.attempt, again.used) == (job.id, 2, 1)
 
 
+def test_a_lease_lasts_its_time_by_a_clock_that_cuts_moments_too() -> None:
+    world = World(clock_cut_ms=1)
+    world.enqueue("q", 2)
+    extended, job = world.reserve("q", 2)
+    world.pass_time(30_000)
+    assert world.reserve("q", 10) == []
+    world.extend(extended)
+    world.pass_time(1)
+    assert [again.id for again in world.reserve("q", 10)] == [job.id]
+    world.pass_time(29_999)
+    assert world.reserve("q", 10) == []
+    world.pass_time(1)
+    assert [again.id for again in world.reserve("q", 10)] == [extended.id]
+
+
 @pytest.mark.parametrize("how", SETTLE)
 def test_a_stale_attempt_is_refused_and_changes_nothing(world: World, how: str) -> None:
     world.enqueue("q", 1)

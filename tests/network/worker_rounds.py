@@ -159,9 +159,7 @@ def _check_jobs(
                 report.blame("exclusive", f"{job.key}: {attempt} and {following}")
         for attempt in info.history:
             held = attempt.ended_at_ms - attempt.started_at_ms
-            # Both moments are cut to whole milliseconds, by a clock that ticks at other moments than
-            # the one that leases run on: what is told may be one less than what was.
-            if attempt.outcome == "lost" and held + 1 < lease_s * 1_000:
+            if attempt.outcome == "lost" and held < lease_s * 1_000:
                 report.blame("exclusive", f"{job.key} was taken away early: {attempt}")
     enqueued = sum(direct.queue(queue).totals["enqueued"] for queue in _QUEUES)
     if enqueued != len(sent):

@@ -92,11 +92,22 @@ class Lease:
 
 
 class Leases:
-    """All leases of one space, and the job places they cover."""
+    """All leases of one space, and the job places they cover. See `EngineLimits.clock_cut_ms`."""
 
-    __slots__ = ("_buckets", "_ends", "_number", "by_id", "by_session", "free", "places", "slots")
+    __slots__ = (
+        "_buckets",
+        "_cut_ms",
+        "_ends",
+        "_number",
+        "by_id",
+        "by_session",
+        "free",
+        "places",
+        "slots",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, cut_ms: int = 0) -> None:
+        self._cut_ms = cut_ms
         self.by_id: dict[bytes, Lease] = {}
         self.by_session: dict[bytes, dict[Bucket, None]] = {}
         self.places: set[bytes] = set()
@@ -112,7 +123,8 @@ class Leases:
         return len(self.by_id)
 
     def bucket(self, until_ms: int, session: bytes, worker: bytes) -> Bucket:
-        """The bucket of a session's leases that end at `until_ms`; made when first asked for."""
+        """The bucket of a session's leases that may not end before `until_ms`; made when first asked for."""
+        until_ms += self._cut_ms
         bucket = self._buckets.get((until_ms, session))
         if bucket is None:
             if len(self._ends) > 2 * len(self._buckets) + SLACK:

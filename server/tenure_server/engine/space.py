@@ -54,7 +54,7 @@ class Space:
         "writes",
     )
 
-    def __init__(self, store: StoreReader, volatile: bool, number: int) -> None:
+    def __init__(self, store: StoreReader, volatile: bool, number: int, cut_ms: int = 0) -> None:
         self.store = store
         self.volatile = volatile
         self.open = Batch(number)
@@ -62,7 +62,7 @@ class Space:
         self.runs: list[tuple[Lane, list[bytes]]] = []
         self.dirty_lanes: dict[bytes, Lane] = {}
         self.lanes: dict[bytes, Lane] = {}
-        self.leases = Leases()
+        self.leases = Leases(cut_ms)
         self.window_bytes = 0
         self.writes = False
         self.next_due_ms = 0
