@@ -60,7 +60,8 @@ class Signals:
     def close(self) -> None:
         """Gives the signals back to whoever had them."""
         self._closed = True
-        signal.pthread_kill(self._thread.ident or 0, signal.SIGUSR2)
+        assert self._thread.ident is not None
+        signal.pthread_kill(self._thread.ident, signal.SIGUSR2)
         self._thread.join()
         self._unblock()
 

@@ -23,24 +23,6 @@ GIVEN_BACK = [[[bytes(15) + b"\x03", 1]]]
 """What a release of `job_row(3)` says."""
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    with BrokerProcess(tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(broker: BrokerProcess, connect: Connect) -> Iterator[Any]:
-    with connect(broker.url) as made:
-        yield made
-
-
-@pytest.fixture
-def queue(request: pytest.FixtureRequest) -> str:
-    """A queue of the test's own."""
-    return "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:128]
-
-
 def both_of(peer: Peer) -> tuple[Request, Request]:
     """The ack and the reserve of one call."""
     return peer.expect("ack"), peer.expect("reserve")

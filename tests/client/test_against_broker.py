@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -33,24 +32,6 @@ from tests.client.both import Connect, InThread
 from tests.support.broker_process import BrokerProcess
 
 SECONDS_MAX = 30.0
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    with BrokerProcess(tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(broker: BrokerProcess, connect: Connect) -> Iterator[Any]:
-    with connect(broker.url, name="tester") as made:
-        yield made
-
-
-@pytest.fixture
-def queue(request: pytest.FixtureRequest) -> str:
-    """A queue of the test's own."""
-    return "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:128]
 
 
 def take(client: Any, queue: str, wait: Duration = "10s") -> Any:

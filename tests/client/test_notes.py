@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tenure import LeasedJob, LeaseLost, PayloadTooLarge
 from tenure_protocol import limits
-from tests.client.both import Connect
-from tests.client.test_against_broker import queue
-from tests.support.broker_process import BrokerProcess
-
-__all__ = ["queue"]
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    with BrokerProcess(tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(broker: BrokerProcess, connect: Connect) -> Iterator[Any]:
-    with connect(broker.url, name="tester") as made:
-        yield made
 
 
 def take(client: Any, queue: str) -> LeasedJob:

@@ -43,12 +43,6 @@ def settings(url: str) -> Settings:
     )
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    with BrokerProcess(tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
 @pytest.fixture
 def client(broker: BrokerProcess, connect: Connect) -> Iterator[Any]:
     with connect(broker.url, name="person") as made:
