@@ -27,8 +27,10 @@ def assemble(
     new_id: Callable[[int], bytes],
     loop: asyncio.AbstractEventLoop,
     on_fault: Callable[[BaseException, bool], None],
+    clock_cut_ms: int = 0,
 ) -> Hub:
-    """A hub with its engine and pump, ready for connections. It lives on `loop` and `clock`."""
+    """A hub with its engine and pump, ready for connections. It lives on `loop` and `clock`,
+    whose moments may be cut by up to `clock_cut_ms`."""
     engine = Engine(
         store,
         limits=engine_limits(config),
@@ -36,6 +38,7 @@ def assemble(
         random=random,
         new_id=new_id,
         volatile=MemoryStore(),
+        clock_cut_ms=clock_cut_ms,
     )
     hub = Hub(config, engine, Counters(), clock)
     hub.pump = Pump(hub, store, on_fault, loop)

@@ -59,6 +59,7 @@ class Broker:
             config,
             store,
             clock=clock.now,
+            clock_cut_ms=clock.CLOCK_CUT_MS,
             random=random.random,
             new_id=os.urandom,
             loop=self._loop,

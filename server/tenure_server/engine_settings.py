@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tenure_server.clock import CLOCK_CUT_MS
 from tenure_server.config import Config
 from tenure_server.engine import EngineLimits
 
@@ -11,7 +10,6 @@ def engine_limits(config: Config) -> EngineLimits:
     """The engine's part of the settings."""
     limits, queues = config.limits, config.queues
     return EngineLimits(
-        clock_cut_ms=CLOCK_CUT_MS,
         leases_max=limits.leases,
         queues_max=limits.queues,
         waiting_max=limits.waiting,

@@ -44,11 +44,13 @@ class World:
         store: CountingStore | None = None,
         wall_ms: int = WALL_MS,
         mono_ms: int = MONO_MS,
+        clock_cut_ms: int = 0,
         **limits: Any,
     ) -> None:
         self.random = random.Random(seed)
         self.store = store or CountingStore()
         self.wall_ms, self.mono_ms = wall_ms, mono_ms
+        self.clock_cut_ms = clock_cut_ms
         self.limits = EngineLimits(**limits)
         self.events: list[Event] = []
         self.batches = 0
@@ -68,6 +70,7 @@ class World:
             random=self.random.random,
             new_id=self.random.randbytes,
             volatile=MemoryStore(),
+            clock_cut_ms=self.clock_cut_ms,
         )
         self._take_events()
 

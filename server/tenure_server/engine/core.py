@@ -43,12 +43,13 @@ class Core:
         defaults: Settings,
         random: Callable[[], float],
         new_id: Callable[[int], bytes],
+        clock_cut_ms: int,
     ) -> None:
         self.set_limits(limits, defaults)
         self.random = random
         self.new_id = new_id
-        self.disk = Space(store, False, 1, limits.clock_cut_ms)
-        self.memory = Space(volatile, True, 1, limits.clock_cut_ms)
+        self.disk = Space(store, False, 1, clock_cut_ms)
+        self.memory = Space(volatile, True, 1, clock_cut_ms)
         self.now = Now(0, 0)
         self.clock_high_ms = 0
         self.seq = 0

@@ -87,10 +87,12 @@ class Engine:
         random: Callable[[], float],
         new_id: Callable[[int], bytes],
         volatile: MemoryStore | None = None,
+        clock_cut_ms: int = 0,
     ) -> None:
+        """`clock_cut_ms`: by how much moments are cut, and the span between two may be shorter than told."""
         defaults = change_settings(Settings(), limits.queue_defaults)
         self._volatile = volatile if volatile is not None else MemoryStore()
-        core = Core(store, self._volatile, limits, defaults, random, new_id)
+        core = Core(store, self._volatile, limits, defaults, random, new_id, clock_cut_ms)
         core.now = now
         self._core = core
         load(core)

@@ -92,7 +92,7 @@ class Lease:
 
 
 class Leases:
-    """All leases of one space, and the job places they cover. See `EngineLimits.clock_cut_ms`."""
+    """All leases of one space, and the job places they cover. See `clock_cut_ms` of `Engine`."""
 
     __slots__ = (
         "_buckets",

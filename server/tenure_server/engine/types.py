@@ -31,8 +31,6 @@ class EngineLimits:
     reply_bytes_max: int = limits.FRAME_BYTES_MAX // 2
     producer_rows_max: int = 1_000_000
     producer_ttl_ms: int = 24 * 3_600_000
-    clock_cut_ms: int = 0
-    """By how much a moment may be cut: a span between two of them may be that much shorter than told."""
     auto_create_queues: bool = True
     queue_defaults: Mapping[str, object] = field(default_factory=dict[str, object])
 
