@@ -184,6 +184,13 @@ DELIVERY = (
         needs="waits,priorities",
     ),
     Mutant(
+        "a lease ends with its last millisecond, of which a part may have passed before it began",
+        f"{_ENGINE}/leases.py",
+        "        until_ms += self._cut_ms\n",
+        "",
+        any_of("one holder"),
+    ),
+    Mutant(
         "a lease ends 20 ms early",
         f"{_ENGINE}/reserve.py",
         "                bucket = leases.bucket(mono_ms + lease_ms, session.id, session.worker)\n",

@@ -343,5 +343,5 @@ class Ledger:
 
 
 def end_us(began_us: int, lease_ms: int) -> int:
-    """When a lease ends, by a clock of milliseconds."""
-    return (began_us // 1000 + lease_ms) * 1000
+    """When a lease may end, to the microsecond."""
+    return began_us + lease_ms * 1000

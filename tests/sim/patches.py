@@ -22,6 +22,7 @@ import tenure_storage.direct
 import tenure_storage.journal
 import tenure_storage.journal_writer
 import tenure_storage.journaled_store
+from tenure_server.clock import CLOCK_CUT_MS
 from tenure_server.config_values import Address
 from tenure_server.engine import dead, inspect, lanes, recovery, settle, sweeps
 from tenure_server.log import log_to
@@ -158,7 +159,7 @@ def _server(lives: Lives) -> list[tuple[Any, dict[str, Any]]]:
         (
             tenure_server.broker,
             {
-                "clock": SimpleNamespace(now=lives.clock),
+                "clock": SimpleNamespace(now=lives.clock, CLOCK_CUT_MS=CLOCK_CUT_MS),
                 "random": SimpleNamespace(random=random.random),
                 "os": SimpleNamespace(urandom=ids.randbytes, getpid=lambda: 1),
                 "gc": nothing,
