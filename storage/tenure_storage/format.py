@@ -69,7 +69,11 @@ def _to_2(tables: UpgradeTables) -> None:
     """Format 2 has one more table, `notes`, which is made when the tables are opened."""
 
 
-UPGRADES: dict[int, Upgrade] = {1: _to_2}
+def _to_3(tables: UpgradeTables) -> None:
+    """Format 3 has rows that hold several leases; those of one lease are as they were."""
+
+
+UPGRADES: dict[int, Upgrade] = {1: _to_2, 2: _to_3}
 """By the format they start from."""
 
 

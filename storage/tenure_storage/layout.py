@@ -1,4 +1,4 @@
-"""Keys and rows: how everything in the store is written. Format 2.
+"""Keys and rows: how everything in the store is written. Format 3.
 
 Keys are big-endian, so their order is the order of their numbers. Every row starts with
 a checksum over its key and its content:
@@ -183,65 +183,6 @@ def pack_extras(extras: dict[str, Any]) -> bytes:
     """Rare options as bytes; none are no bytes."""
     packed: bytes = _pack(extras) if extras else b""
     return packed
-
-
-# ---- leases ----------------------------------------------------------------------------
-#
-#   attempt u32 | lease_ms u32 | started_at u64 | session 8 | worker_len u8 | worker
-#   | size u32 | id 16 | place 16, if it is not the id
-#
-# What the leases of one reserve share comes first, so it is made once.
-
-_LEASE = struct.Struct(">IIQ8sB")
-
-
-class LeaseRow(NamedTuple):
-    """A lease as it is stored. When it ends is not: a restart re-arms it in full."""
-
-    id: bytes
-    place: bytes
-    attempt: int
-    lease_ms: int
-    started_at_ms: int
-    size: int
-    """The size of the job's record, which counts towards the queue's bytes."""
-    session: bytes
-    worker: bytes
-    """The client name of the worker, UTF-8, at most 255 bytes."""
-
-
-def lease_head(
-    attempt: int, lease_ms: int, started_at_ms: int, session: bytes, worker: bytes
-) -> bytes:
-    """The content of a lease's row up to its size: the same for many leases of a reserve."""
-    return _LEASE.pack(attempt, lease_ms, started_at_ms, session, len(worker)) + worker
-
-
-def pack_lease(key: bytes, lease: LeaseRow) -> bytes:
-    """A lease's row under `key`."""
-    head = lease_head(
-        lease.attempt, lease.lease_ms, lease.started_at_ms, lease.session, lease.worker
-    )
-    place = b"" if lease.place == lease.id else lease.place
-    return sealed(key, head + _U32.pack(lease.size) + lease.id + place)
-
-
-def unpack_lease(key: bytes, row: bytes) -> LeaseRow:
-    """The lease in a row. Raises `Damaged`."""
-    content = opened(key, row)
-    attempt, lease_ms, started_at_ms, session, worker_len = _LEASE.unpack_from(content)
-    at = _LEASE.size + worker_len
-    job_id = content[at + 4 : at + 20]
-    return LeaseRow(
-        job_id,
-        content[at + 20 :] or job_id,
-        attempt,
-        lease_ms,
-        started_at_ms,
-        int.from_bytes(content[at : at + 4], "big"),
-        session,
-        content[_LEASE.size : at],
-    )
 
 
 # ---- states ----------------------------------------------------------------------------

@@ -57,10 +57,10 @@ TABLES: Final = (
 )
 """Table names, by number."""
 
-TABLES_OF_FORMAT: Final = {1: 13, 2: 14}
+TABLES_OF_FORMAT: Final = {1: 13, 2: 14, 3: 14}
 """How many of the tables a store of each format has."""
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The version of the layout of keys and rows that this code writes."""
 
 

@@ -20,11 +20,12 @@ from tenure_storage.layout import (
     LaneRow,
     Record,
     intact,
+    record_flags,
     unpack_lane,
-    unpack_lease,
     unpack_record,
     unpack_state,
 )
+from tenure_storage.lease_layout import BundleRow, LeaseRow, unpack_lease
 from tenure_storage.store import DUE, JOBS, LANES, LEASES, STATES, UNIQUE
 from tenure_storage.verify_lines import MEMORY_LINES_FROM, Lines
 
@@ -52,6 +53,7 @@ def unique_of(record: Record) -> str | None:
 def check_leases(view: View, findings: Findings, lines: Lines) -> set[bytes]:
     """Every lease is of a job that is there, under its id, and of no other lease's. The places."""
     places: set[bytes] = set()
+    bundles: list[tuple[str, BundleRow]] = []
     for key, row in view.rows(LEASES):
         slot = key_text(LEASES, key)
         try:
@@ -59,21 +61,62 @@ def check_leases(view: View, findings: Findings, lines: Lines) -> set[bytes]:
         except (Damaged, struct.error):
             findings.error("damaged", "leases", slot, "the row is damaged")
             continue
-        job = key_text(JOBS, lease.id)
-        if lease.place in places:
-            findings.error("lease", "leases", slot, f"{job} is leased twice")
-        places.add(lease.place)
-        found = view.get(JOBS, lease.place)
-        if found is None:
-            findings.error("lease", "leases", slot, f"{job} is not in line where the lease says")
-            continue
-        record = read_record(lease.place, found)
-        if record is not None and (record.id or lease.place) != lease.id:
-            findings.error("lease", "leases", slot, f"another job is in the place of {job}")
-        if lease.size != len(found):
-            what = f"it counts {lease.size} bytes, and {job} has {len(found)}"
-            findings.error("lease", "leases", slot, what)
+        if isinstance(lease, BundleRow):
+            bundles.append((slot, lease))
+        else:
+            _check_lease(view, findings, slot, lease, places)
+    own = frozenset(places)
+    for slot, bundle in bundles:
+        _check_bundle(view, findings, slot, bundle, own, places)
     return places
+
+
+def _check_lease(
+    view: View, findings: Findings, slot: str, lease: LeaseRow, places: set[bytes]
+) -> None:
+    job = key_text(JOBS, lease.id)
+    if lease.place in places:
+        findings.error("lease", "leases", slot, f"{job} is leased twice")
+    places.add(lease.place)
+    found = view.get(JOBS, lease.place)
+    if found is None:
+        findings.error("lease", "leases", slot, f"{job} is not in line where the lease says")
+        return
+    record = read_record(lease.place, found)
+    if record is not None and (record.id or lease.place) != lease.id:
+        findings.error("lease", "leases", slot, f"another job is in the place of {job}")
+    if lease.size != len(found):
+        what = f"it counts {lease.size} bytes, and {job} has {len(found)}"
+        findings.error("lease", "leases", slot, what)
+
+
+def _check_bundle(
+    view: View,
+    findings: Findings,
+    slot: str,
+    bundle: BundleRow,
+    own: frozenset[bytes],
+    places: set[bytes],
+) -> None:
+    """Some of the jobs of a row may have ended since, or have a row of their own; not all."""
+    leased = 0
+    for job_id in bundle.ids:
+        found = view.get(JOBS, job_id)
+        if found is None or job_id in own or _has_past(view, job_id, found):
+            continue
+        leased += 1
+        if job_id in places:
+            findings.error("lease", "leases", slot, f"{key_text(JOBS, job_id)} is leased twice")
+        places.add(job_id)
+    if not leased:
+        findings.error("lease", "leases", slot, "none of its jobs is leased")
+
+
+def _has_past(view: View, job_id: bytes, row: bytes) -> bool:
+    """Whether a job's first lease has ended, as a start sees it."""
+    if intact(job_id, row):
+        return bool(record_flags(row))
+    return view.get(STATES, job_id) is not None
 
 
 def check_jobs(

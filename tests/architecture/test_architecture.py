@@ -60,7 +60,7 @@ IF_INSTALLED = {
 ENGINE = "tenure_server.engine"
 # Of the store only what is pure too: the interface, the rows, and the store in memory.
 PURE_STORAGE = tuple(
-    f"tenure_storage.{name}" for name in ("store", "keys", "layout", "memory_store")
+    f"tenure_storage.{name}" for name in ("store", "keys", "layout", "lease_layout", "memory_store")
 )
 ENGINE_MAY_IMPORT = (ENGINE, "tenure_protocol", *PURE_STORAGE, "msgpack")
 # What would make the engine depend on more than its arguments.

@@ -97,7 +97,7 @@ def test_leases_are_what_a_restart_reads(restarted: World) -> None:
     restarted.store.reset_counters()
     restarted.crash()
     assert restarted.store.rows_scanned[JOBS] == 0
-    assert restarted.store.rows_scanned[LEASES] == 3_000
+    assert 30 <= restarted.store.rows_scanned[LEASES] <= 40
     assert restarted.engine.lease_count == 3_000
 
 

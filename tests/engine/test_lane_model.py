@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tenure_server.engine import jobs, lanes, recovery, sweeps
+from tenure_server.engine import jobs, lanes, lease_rows, recovery, sweeps
 from tests.engine.lane_history import History
 from tests.engine.mutants import install
 
@@ -72,7 +72,7 @@ RULES = {
         lanes, lanes.admit, "bisect_left(lane.keys, key, lane.head)", "lane.head"
     ),
     "a refill skips keys that an unannounced batch touches": Rule(
-        lanes, lanes.refill, " and not space.pending(kv[0])", ""
+        lanes, lanes.refill, "kv[0] not in rows", "True"
     ),
     "a refill skips leased keys": Rule(lanes, lanes.refill, "kv[0] not in leased", "True"),
     "the horizon is the last key scanned": Rule(
@@ -113,7 +113,19 @@ RULES = {
         sweeps, sweeps._sweep_line, "chore.cursor or chore.found", "chore.found"
     ),
     "leases hold after a restart": Rule(
-        recovery, recovery._load_lease, "leases.adopt(lease)", "pass"
+        recovery, recovery._load_lease, "leases.add(lease)", "pass"
+    ),
+    "leases in one row hold after a restart": Rule(
+        recovery, recovery._load_bundle, "queue is None or", "True or"
+    ),
+    "a job whose first lease has ended is not leased through the row of that lease": Rule(
+        recovery, recovery._load_bundle, "or _has_past(space, job_id, row)", ""
+    ),
+    "a lease that has a row of its own has left the common one": Rule(
+        lease_rows, lease_rows.save_lease, "bundle.left -= 1", "pass"
+    ),
+    "a row of leases goes with the last of them": Rule(
+        lease_rows, lease_rows.tidy, "not bundle.left", "bundle.left == 1"
     ),
 }
 

@@ -15,24 +15,22 @@ from tenure_storage.journal import Journal, unpack_journal_row
 from tenure_storage.layout import (
     Damaged,
     LaneRow,
-    LeaseRow,
     Record,
     StateRow,
     intact,
     opened,
     opened_map,
     pack_lane,
-    pack_lease,
     pack_producer,
     pack_record,
     pack_state,
     sealed,
     sealed_map,
     unpack_lane,
-    unpack_lease,
     unpack_producer,
     unpack_state,
 )
+from tenure_storage.lease_layout import LeaseRow, bundle_head, pack_bundle, pack_lease, unpack_lease
 from tenure_storage.memory_store import MemoryStore
 from tenure_storage.store import TABLES, Batch, StoreError
 from tenure_storage.verify_jobs import read_record
@@ -47,7 +45,7 @@ BLOCKS = 16
 
 def _right_row(choices: Choices) -> tuple[bytes, bytes, Callable[[bytes, bytes], Any]]:
     """A key, its row, and what reads it."""
-    kind = choices.below(7)
+    kind = choices.below(8)
     some = choices.take(choices.below(20))
     number = choices.below(1 << 16)
     if kind == 0:
@@ -55,6 +53,9 @@ def _right_row(choices: Choices) -> tuple[bytes, bytes, Callable[[bytes, bytes],
             ID, some[:1].ljust(16, b"p"), number, 30_000, number, 99, bytes(8), some[:9]
         )
         return b"\0\0\0\1", pack_lease(b"\0\0\0\1", lease), unpack_lease
+    if kind == 7:
+        head, ids = bundle_head(30_000, number, bytes(8), some[:9]), [ID] * choices.below(9)
+        return b"\0\0\0\1", pack_bundle(b"\0\0\0\1", head, ids), unpack_lease
     if kind == 1:
         state = StateRow(choices.below(3), ID, number, 1, 2, 3, 4, 1, some)
         return ID, pack_state(ID, state), unpack_state

@@ -122,10 +122,8 @@ DELIVERY = (
     Mutant(
         "a refill takes jobs in that somebody holds",
         f"{_ENGINE}/lanes.py",
-        "if kv[0] not in leased and not space.pending(kv[0])]\n"
-        "        elif leased:\n"
-        "            good = [kv for kv in found if kv[0] not in leased]\n",
-        "if not space.pending(kv[0])]\n",
+        "        good = [kv for kv in found if kv[0] not in leased] if leased else found\n",
+        "        good = found\n",
         any_of(
             "one holder",
             "attempts counted",
@@ -138,8 +136,8 @@ DELIVERY = (
     Mutant(
         "a refill takes jobs in that a batch on its way deletes",
         f"{_ENGINE}/lanes.py",
-        "if kv[0] not in leased and not space.pending(kv[0])]",
-        "if kv[0] not in leased]",
+        "            good = [kv for kv in good if kv[0] not in rows]\n",
+        "            pass\n",
         any_of(
             "one holder",
             "attempts counted",
@@ -192,7 +190,7 @@ DELIVERY = (
     ),
     Mutant(
         "a lease ends 20 ms early",
-        f"{_ENGINE}/reserve.py",
+        f"{_ENGINE}/leasing.py",
         "                bucket = leases.bucket(mono_ms + lease_ms, session.id, session.worker)\n",
         "                bucket = leases.bucket(mono_ms + lease_ms - 20, session.id, session.worker)\n",
         any_of("one holder"),
@@ -207,7 +205,7 @@ DELIVERY = (
     ),
     Mutant(
         "a redelivery has the number of the delivery before",
-        f"{_ENGINE}/reserve.py",
+        f"{_ENGINE}/leasing.py",
         "    past = known(state)\n    attempt = past.attempt + 1\n",
         "    past = known(state)\n    attempt = max(1, past.attempt)\n",
         any_of("attempts counted"),
@@ -215,7 +213,7 @@ DELIVERY = (
     ),
     Mutant(
         "an expired job is delivered all the same",
-        f"{_ENGINE}/reserve.py",
+        f"{_ENGINE}/leasing.py",
         "    if record.expires_at_ms and may_expire(live, core.now.wall_ms):\n",
         "    if record.expires_at_ms < 0:\n",
         any_of("never after its time"),

@@ -131,10 +131,42 @@ RESTARTS = (
     Mutant(
         "a start forgets who holds which job",
         f"{_ENGINE}/recovery.py",
-        "    whole = [_load_lease(core, key, row) for key, row in _rows(space, LEASES)]\n",
-        "    whole: list[bool] = []\n",
-        any_of("one holder", "attempts counted", "counts equal contents", "ends visible"),
+        "    whole = _load_leases(core)\n",
+        "    whole = True\n",
+        any_of(
+            "one holder",
+            "attempts counted",
+            "counts equal contents",
+            "ends visible",
+            "no faults inside",
+        ),
         needs="kills,slow_workers",
+    ),
+    Mutant(
+        "a start takes every job that a row of leases names for leased",
+        f"{_ENGINE}/recovery.py",
+        " or _has_past(space, job_id, row):\n",
+        ":\n",
+        any_of(
+            "one holder", "attempts counted", "counts equal contents", "ends visible", "in time"
+        ),
+        needs="kills,batches,retries,releases,slow_workers",
+    ),
+    Mutant(
+        "a row of leases goes with the last but one",
+        f"{_ENGINE}/lease_rows.py",
+        "    if not bundle.left:\n",
+        "    if bundle.left < 2:\n",
+        any_of("one holder", "attempts counted", "counts equal contents", "no faults inside"),
+        needs="kills,slow_workers",
+    ),
+    Mutant(
+        "a job that is asked to end is not leased any more after a restart",
+        f"{_ENGINE}/lease_rows.py",
+        "    if lease.bundle is not None:\n        save_lease(lease)\n",
+        "",
+        any_of("one holder", "attempts counted", "counts equal contents", "ends visible"),
+        needs="kills,slow_workers,cancels",
     ),
     Mutant(
         "a start gives leases half of their time",

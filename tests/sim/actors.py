@@ -210,12 +210,13 @@ async def _reserve(
     if plan.has("weights") and rng.random() < 0.4:
         queues = {queue: rng.choice([1, 3]) for queue in names}
     wait = rng.choice([0.2, 2.0, 8.0]) if plan.has("waits") else 0
+    sizes = [1, 3, 8, 30] if plan.has("batches") else [1, 1, 3, 30]
     auto = plan.has("auto_ack") and not world.closing and rng.random() < 0.1
     got = await _try(
         world,
         name,
         "reserve",
-        client.reserve(queues, max_jobs=rng.choice([1, 1, 3, 30]), wait=wait, auto_ack=auto),
+        client.reserve(queues, max_jobs=rng.choice(sizes), wait=wait, auto_ack=auto),
     )
     jobs: list[LeasedJob] = got or []
     _check_known(world, name, jobs)
@@ -258,8 +259,13 @@ async def _handle(
         jobs = got[1] if got else []
         _check_known(world, name, jobs)
         world.history.reach("jobs leased with an ack", len(jobs))
+    if len(jobs) > 2:
+        rng.shuffle(jobs)
     for job in jobs:
         await _settle(world, client, name, rng, job)
+        if not closing and plan.work_ms and len(jobs) > 2:
+            # As what was taken together is done by and by: a crash finds some of it settled.
+            await asyncio.sleep(rng.expovariate(1) * plan.work_ms / 1000)
 
 
 async def _settle(

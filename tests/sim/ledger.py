@@ -96,6 +96,9 @@ class Ledger:
             for job in known.jobs:
                 job.arrivals += 1
                 job.arrived_us = now_us
+                if not job.confirmed_us:
+                    # The first may not have been stored, and the clock have been set back since.
+                    job.due_wall_ms = min(job.due_wall_ms, self._due(job.options))
             return known
         jobs = []
         for item in items:
@@ -103,7 +106,7 @@ class Ledger:
             options = {**(defaults or {}), **(own or {})}
             job = Job(parse(body), queue, body, options, now_us, self.wall_ms)
             job.arrived_us = now_us
-            job.due_wall_ms = self.wall_ms + (options.get("delay_ms") or 0)
+            job.due_wall_ms = self._due(options)
             if job.key in self.by_key:
                 # The harness sends each once: a client repeats under another sequence.
                 self.blame("idempotent retries", f"{job.key!r} was sent under two sequences")
@@ -114,6 +117,10 @@ class Ledger:
                 self.by_name.setdefault((queue, options["unique"]), []).append(job)
         request = self.requests[producer, sequence] = Request(content, jobs)
         return request
+
+    def _due(self, options: dict[str, Any]) -> int:
+        """When a job may come that is stored now."""
+        return self.wall_ms + int(options.get("delay_ms") or 0)
 
     def enqueue_answered(self, now_us: int, request: Request, status: int, body: Any) -> None:
         """The reply to it leaves."""

@@ -29,18 +29,17 @@ from tenure_storage.layout import (
     MOVED,
     RETRYING,
     LaneRow,
-    LeaseRow,
     Record,
     StateRow,
     pack_extras,
     pack_lane,
-    pack_lease,
     pack_producer,
     pack_record,
     pack_state,
     sealed,
     sealed_map,
 )
+from tenure_storage.lease_layout import LeaseRow, pack_lease
 from tenure_storage.lmdb_store import LmdbStore, open_lmdb
 from tenure_storage.store import (
     CHORES,

@@ -1,8 +1,9 @@
 """A data directory of an older format is upgraded when it is opened, with all that is in it.
 
-`format_1.mdb.gz` is the data file of a store that the first release wrote, with jobs in every
-state: three ready, one ready with a unique name and an expiry, one delayed, one retrying, two
-leased (of one the cancel was asked), one dead, one succeeded, one cancelled.
+`format_1.mdb.gz` is the data file of a store that the first release wrote, `format_2.mdb.gz` of a
+later one, with jobs in every state: three ready, one ready with a unique name and an expiry, one
+delayed, one retrying, two leased (of one the cancel was asked), one dead, one succeeded, one
+cancelled.
 """
 
 from __future__ import annotations
@@ -24,15 +25,20 @@ from tests.support.broker_process import BrokerProcess
 from tests.support.counting_store import CountingStore
 from tests.support.world import WALL_MS, World
 
-OLD = Path(__file__).parent / "format_1.mdb.gz"
+
+@pytest.fixture(params=range(1, FORMAT))
+def number(request: pytest.FixtureRequest) -> int:
+    """The format of `old`."""
+    return int(request.param)
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A data directory that the first release left behind."""
+def old(tmp_path: Path, number: int) -> Path:
+    """A data directory that an earlier release left behind."""
     path = tmp_path / "data"
     path.mkdir()
-    (path / "data.mdb").write_bytes(gzip.decompress(OLD.read_bytes()))
+    packed = Path(__file__).parent / f"format_{number}.mdb.gz"
+    (path / "data.mdb").write_bytes(gzip.decompress(packed.read_bytes()))
     return path
 
 
@@ -49,11 +55,11 @@ def upgraded(path: Path) -> CountingStore:
     return copy
 
 
-def test_opening_an_old_directory_upgrades_it(old: Path) -> None:
-    assert info_of(old)["format"] == 1
+def test_opening_an_old_directory_upgrades_it(old: Path, number: int) -> None:
+    assert info_of(old)["format"] == number
     upgraded(old)
     told = info_of(old)
-    assert told["format"] == FORMAT == 2
+    assert told["format"] == FORMAT == 3
     assert told["entries"]["notes"] == 0
     assert (told["entries"]["jobs"], told["entries"]["leases"]) == (8, 2)
     assert verify(old).sound
@@ -63,46 +69,50 @@ def test_every_format_has_a_step_to_the_next() -> None:
     assert sorted(UPGRADES) == list(range(1, FORMAT))
 
 
-def test_verify_asks_for_the_upgrade_and_changes_nothing(old: Path) -> None:
+def test_verify_asks_for_the_upgrade_and_changes_nothing(old: Path, number: int) -> None:
     before = (old / "data.mdb").read_bytes()
-    with pytest.raises(StoreError, match=r"has format 1.*open it once with `tenure server`"):
+    with pytest.raises(
+        StoreError, match=rf"has format {number}.*open it once with `tenure server`"
+    ):
         verify(old)
     assert (old / "data.mdb").read_bytes() == before
 
 
-def test_info_shows_an_old_directory_without_changing_it(old: Path) -> None:
+def test_info_shows_an_old_directory_without_changing_it(old: Path, number: int) -> None:
     before = (old / "data.mdb").read_bytes()
     told = info_of(old)
     assert (told["queues"], told["entries"]["dead"]) == (["mail"], 1)
-    assert "notes" not in told["entries"]
+    assert ("notes" in told["entries"]) == (number > 1)
     assert (old / "data.mdb").read_bytes() == before
 
 
-def test_an_old_directory_can_be_compacted_and_is_upgraded_afterwards(old: Path) -> None:
+def test_an_old_directory_can_be_compacted_and_is_upgraded_afterwards(
+    old: Path, number: int
+) -> None:
     compact(old)
-    assert info_of(old)["format"] == 1
+    assert info_of(old)["format"] == number
     upgraded(old)
     assert verify(old).sound
 
 
-def test_an_upgrade_that_fails_leaves_the_old_format(old: Path) -> None:
+def test_an_upgrade_that_fails_leaves_the_old_format(old: Path, number: int) -> None:
     def fail(_: object) -> None:
         raise RuntimeError("the machine went away")
 
     with pytest.raises(RuntimeError):
-        open_lmdb(old, max_bytes=1 << 24, upgrades={1: fail})
-    assert info_of(old)["format"] == 1
+        open_lmdb(old, max_bytes=1 << 24, upgrades={**UPGRADES, FORMAT - 1: fail})
+    assert info_of(old)["format"] == number
     upgraded(old)
-    assert info_of(old)["format"] == 2
+    assert info_of(old)["format"] == FORMAT
 
 
-def test_an_upgrade_that_the_disk_does_not_take_is_told(old: Path) -> None:
+def test_an_upgrade_that_the_disk_does_not_take_is_told(old: Path, number: int) -> None:
     def full(_: object) -> None:
         raise lmdb.DiskError("No space left on device")
 
     with pytest.raises(StoreUnwritable, match=r"cannot upgrade .*No space left"):
-        open_lmdb(old, max_bytes=1 << 24, upgrades={1: full})
-    assert info_of(old)["format"] == 1
+        open_lmdb(old, max_bytes=1 << 24, upgrades={**UPGRADES, FORMAT - 1: full})
+    assert info_of(old)["format"] == number
 
 
 def test_everything_in_an_old_directory_lives_on(old: Path) -> None:

@@ -26,16 +26,15 @@ from tenure_storage.layout import (
     IN_JOBS,
     Damaged,
     LaneRow,
-    LeaseRow,
     opened,
     pack_lane,
-    pack_lease,
     pack_producer,
     pack_record,
     pack_state,
     sealed,
     sealed_map,
 )
+from tenure_storage.lease_layout import LeaseRow, bundle_head, pack_bundle, pack_lease
 from tenure_storage.lock import DirectoryLock
 from tenure_storage.store import (
     CHORES,
@@ -43,6 +42,7 @@ from tenure_storage.store import (
     DEAD,
     DUE,
     FINISHED,
+    FORMAT,
     JOBS,
     LANES,
     LEASES,
@@ -97,6 +97,11 @@ def lease(**changes: Any) -> bytes:
         b"w",
     )
     return pack_lease(slot_key(4), made._replace(**changes))
+
+
+def bundle(slot: int, *ids: bytes) -> bytes:
+    head = bundle_head(30_000, sample.NOW, b"session8", b"worker")
+    return pack_bundle(slot_key(slot), head, list(ids))
 
 
 def size_of(place: bytes) -> int:
@@ -219,6 +224,18 @@ PLANTED: dict[str, tuple[list[Row], str, str, str]] = {
         "lease",
         "4",
         "counts 1 bytes",
+    ),
+    "leased twice, through a row of several": (
+        [(LEASES, slot_key(n), bundle(n, sample.READY, GONE)) for n in (4, 6)],
+        "lease",
+        "6",
+        "leased twice",
+    ),
+    "row of leases that have all ended": (
+        [(LEASES, slot_key(4), bundle(4, GONE, sample.LEASED, sample.NAMED))],
+        "lease",
+        "4",
+        "none of its jobs is leased",
     ),
     "lease damaged": ([(LEASES, slot_key(4), b"junk")], "damaged", "4", "damaged"),
     "state without job": (
@@ -570,7 +587,7 @@ def test_verification_changes_nothing(tmp_path: Path) -> None:
 def test_info_says_what_a_store_is_and_holds(tmp_path: Path) -> None:
     told = info(stored(tmp_path))
 
-    assert told["format"] == 2
+    assert told["format"] == FORMAT
     assert told["queues"] == ["emails"]
     assert told["entries"]["jobs"] == 5
     assert told["batch"] == 1

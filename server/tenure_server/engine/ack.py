@@ -1,4 +1,4 @@
-"""Ack: jobs have succeeded. Nearly every one is plain: a delete for the job, one for its lease."""
+"""Ack: jobs have succeeded. Nearly every one is plain: a delete for the job, one for its lease's row."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from tenure_server.engine.ending import finish
 from tenure_server.engine.fields import args_list, item, items
 from tenure_server.engine.finding import known
 from tenure_server.engine.jobs import end_lease, with_attempt
-from tenure_server.engine.leases import Lease
+from tenure_server.engine.lease_rows import erase, tidy
+from tenure_server.engine.leases import Bundle, Lease
 from tenure_server.engine.queues import Queue
 from tenure_server.engine.settle import each, taken
 from tenure_server.engine.types import Session
-from tenure_storage.store import JOBS, LEASES
+from tenure_storage.store import JOBS
 
 
 def ack(core: Core, _session: Session, _request_id: int, raw: object) -> object:
@@ -31,15 +32,16 @@ def ack(core: Core, _session: Session, _request_id: int, raw: object) -> object:
 def _ack_plain(core: Core, entries: list[object]) -> int:
     """Acks the first entries as long as they are plain; how many those were.
 
-    Written out, because nearly every ack comes through here: one delete for the job, one
-    for the lease, the counts once for all (measured: 0.9 us a job, 3 us one by one).
+    Written out, because nearly every ack comes through here: one delete for the job, one for
+    all leases of its row, the counts once for all (measured: 0.7 us a job, 3 us one by one).
     """
     first_id = entries[0][0] if type(entries[0]) is list and entries[0] else None
     space = core.space_of(first_id) if type(first_id) is bytes and first_id else core.disk
-    leases, jobs, lease_rows = space.leases, space.open.tables[JOBS], space.open.tables[LEASES]
-    by_id, places, slots, free = leases.by_id, leases.places, leases.slots, leases.free
+    leases, jobs = space.leases, space.open.tables[JOBS]
+    by_id, places = leases.by_id, leases.places
     job_waits, settled = core.job_waits, core.settled
     queue: Queue | None = None
+    bundle: Bundle | None = None
     done = first = size = 0
     for entry in entries:
         if type(entry) is not list or len(entry) != 2:
@@ -53,13 +55,17 @@ def _ack_plain(core: Core, entries: list[object]) -> int:
             queue, first, size = lease.queue, done, 0
             if queue.settings.retention_ms:
                 break
+        if lease.bundle is not bundle:
+            if bundle is not None:
+                tidy(space, bundle)
+            bundle = lease.bundle
         jobs[job_id] = None
-        slot = lease.slot
-        lease_rows[slot.to_bytes(4, "big")] = None
         del by_id[job_id]
         places.discard(job_id)
-        slots[slot] = None
-        free.append(slot)
+        if bundle is not None:
+            bundle.left -= 1
+        else:
+            erase(space, lease)
         bucket = lease.bucket
         del bucket.leases[job_id]
         if not bucket.leases:
@@ -67,6 +73,8 @@ def _ack_plain(core: Core, entries: list[object]) -> int:
         settled[job_id] = lease.attempt
         size += lease.size
         done += 1
+    if bundle is not None:
+        tidy(space, bundle)
     _count_acked(core, queue, done - first, size)
     core.instant = not done or space.volatile
     if done:

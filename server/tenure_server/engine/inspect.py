@@ -30,10 +30,11 @@ from tenure_server.engine.finding import (
     state_of,
 )
 from tenure_server.engine.jobs import leave_line
+from tenure_server.engine.lease_rows import mark_special
 from tenure_server.engine.queues import Queue
 from tenure_server.engine.types import Session
 from tenure_server.engine.views import waiting_state
-from tenure_storage.keys import ended_key, ready_at_of
+from tenure_storage.keys import ended_key, ready_at_of, slot_key
 from tenure_storage.layout import CANCEL_ASKED, HAS_STATE, intact, pack_record, unpack_record
 from tenure_storage.store import FINISHED, JOBS
 
@@ -78,7 +79,7 @@ def _cancel(core: Core, job: bytes) -> dict[str, object]:
         finish(core, live, "cancelled", known(live.state), reason="cancelled")
         return {"state": "cancelled"}
     state = known(live.state)
-    live.lease.plain = False
+    mark_special(live.lease)
     put_state(
         live.queue.space,
         job,
@@ -156,27 +157,28 @@ def _live(queue: Queue, key: bytes, row: bytes) -> Live:
 def _peek_leased(
     core: Core, queue: Queue, limit: int, cursor: object, body: bool
 ) -> dict[str, object]:
-    slots = queue.space.leases.slots
-    start = 0
+    leases = queue.space.leases
+    slot, seen = 0, b""
     if cursor is not None:
-        if type(cursor) is not bytes or len(cursor) != 4:
+        if type(cursor) is not bytes or len(cursor) not in (4, 20):
             raise BadRequest("the cursor is not from this listing")
-        start = int.from_bytes(cursor, "big")
+        slot, seen = int.from_bytes(cursor[:4], "big"), cursor[4:]
     jobs: list[object] = []
-    size = 0
-    stop = min(len(slots), start + SCAN_ROWS_MAX)
-    for slot in range(start, stop):
-        lease = slots[slot]
-        if lease is None or lease.queue is not queue:
-            continue
-        live = find_live(core, lease.id)
-        if live is not None:
-            jobs.append(show_live(core, live, body, full=False))
-            size += lease.size
-        if len(jobs) >= limit or size >= core.limits.reply_bytes_max:
-            stop = slot + 1
-            break
-    return {"jobs": jobs, "cursor": stop.to_bytes(4, "big") if stop < len(slots) else None}
+    looked, size = 0, 0
+    while slot < len(leases.slots) and looked < SCAN_ROWS_MAX:
+        for lease in leases.in_slot(slot):
+            looked += 1
+            if lease.queue is not queue or lease.id <= seen:
+                continue
+            live = find_live(core, lease.id)
+            if live is not None:
+                jobs.append(show_live(core, live, body, full=False))
+                size += lease.size
+            if len(jobs) >= limit or size >= core.limits.reply_bytes_max:
+                return {"jobs": jobs, "cursor": slot_key(slot) + lease.id}
+        looked += 1
+        slot, seen = slot + 1, b""
+    return {"jobs": jobs, "cursor": slot_key(slot) if slot < len(leases.slots) else None}
 
 
 def _peek_finished(

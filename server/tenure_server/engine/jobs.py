@@ -14,25 +14,24 @@ from tenure_server.engine import lanes
 from tenure_server.engine.core import Core
 from tenure_server.engine.ending import finish, may_expire
 from tenure_server.engine.finding import Live, known, put_state
+from tenure_server.engine.lease_rows import erase
 from tenure_server.engine.leases import Lease
 from tenure_server.engine.queues import Queue
-from tenure_storage.keys import place_of, priority_of, ready_at_of, slot_key
+from tenure_storage.keys import place_of, priority_of, ready_at_of
 from tenure_storage.layout import (
     HAS_STATE,
     IN_JOBS,
     MOVED,
     RETRYING,
     AttemptRow,
-    LeaseRow,
     Record,
     StateRow,
     pack_history,
-    pack_lease,
     pack_record,
     unpack_history,
     unpack_record,
 )
-from tenure_storage.store import JOBS, LEASES
+from tenure_storage.store import JOBS
 
 HISTORY_MAX = 20
 """How many attempts of a job are remembered, the last ones."""
@@ -73,25 +72,9 @@ def end_lease(core: Core, lease: Lease) -> None:
         # again and is not counted yet.
         lanes.mature(space, lane, core.now.wall_ms, space.leases.places)
     space.leases.remove(lease)
-    queue.space.put(LEASES, slot_key(lease.slot), None)
+    erase(space, lease)
     queue.leased -= 1
     queue.leased_bytes -= lease.size
-
-
-def save_lease(lease: Lease) -> None:
-    """Writes a lease's row."""
-    key = slot_key(lease.slot)
-    row = LeaseRow(
-        lease.id,
-        lease.place,
-        lease.attempt,
-        lease.lease_ms,
-        lease.started_at_ms,
-        lease.size,
-        lease.session,
-        lease.worker,
-    )
-    lease.queue.space.put(LEASES, key, pack_lease(key, row))
 
 
 def leave_line(core: Core, queue: Queue, place: bytes, row: bytes) -> None:

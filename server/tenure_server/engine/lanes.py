@@ -187,7 +187,7 @@ def take(
         stop = bisect_right(keys, bound, head, stop)
     pop = lane.rows.pop
     taken = [(key, pop(key)) for key in keys[head:stop]]
-    _shrink(space, lane, sum(len(row) for _, row in taken) + ROW_OVERHEAD_BYTES * len(taken))
+    _shrink(space, lane, sum([len(row) for _, row in taken]) + ROW_OVERHEAD_BYTES * len(taken))
     lane.head = stop
     # Cutting the front off only now and then keeps a take at O(1) (measured against pop(0)).
     if stop > 512 and stop * 2 > len(keys):
@@ -207,11 +207,9 @@ def refill(space: Space, lane: Lane, leased: Container[bytes], refill_bytes: int
         size = sum([len(row) for _, row in found])
         more = len(found) == most or size > refill_bytes
         lane.horizon = found[-1][0] if found and more else lane.end
-        good = found
-        if space.touches_jobs():
-            good = [kv for kv in found if kv[0] not in leased and not space.pending(kv[0])]
-        elif leased:
-            good = [kv for kv in found if kv[0] not in leased]
+        good = [kv for kv in found if kv[0] not in leased] if leased else found
+        for rows in space.unannounced(JOBS):
+            good = [kv for kv in good if kv[0] not in rows]
         # The checksum is written out here, over key and row in one piece: a call a row, and a
         # second call for the key, are a tenth of a refill each (measured).
         if not all([crc32(key + row[4:]).to_bytes(4, "big") == row[:4] for key, row in good]):  # noqa: C419 (a generator is slower)

@@ -1,9 +1,12 @@
 """Leases: who holds which job, until when.
 
-A lease is found by job id and by slot (its row in the store); the leases that one session
-took and that end at the same moment share a `Bucket`, through which they are found by
-session and by end. So taking, settling and extending cost a few dictionary operations,
-and nothing of an ended lease remains. Ends are monotonic time.
+A lease is found by job id; the leases that one session took and that end at the same moment
+share a `Bucket`, through which they are found by session and by end. So taking, settling and
+extending cost a few dictionary operations, and nothing of an ended lease remains. Ends are
+monotonic time.
+
+In the store a lease has a row of its own, or is one of a `Bundle`, which has one row for the
+first deliveries of a reserve. A slot is the number of a row.
 """
 
 from __future__ import annotations
@@ -31,12 +34,28 @@ class Bucket:
         self.leases: dict[bytes, Lease] = {}
 
 
+class Bundle:
+    """Leases of one reserve that have one row in the store. They leave it one by one."""
+
+    __slots__ = ("head", "ids", "left", "slot")
+
+    def __init__(self, slot: int, head: bytes) -> None:
+        self.slot = slot
+        self.head = head
+        """What the row says of all of them."""
+        self.ids: list[bytes] = []
+        """The jobs that the row names."""
+        self.left = 0
+        """How many of them are still leased through it."""
+
+
 class Lease:
     """A job in a worker's hands."""
 
     __slots__ = (
         "attempt",
         "bucket",
+        "bundle",
         "id",
         "lease_ms",
         "place",
@@ -52,18 +71,18 @@ class Lease:
         job_id: bytes,
         place: bytes,
         attempt: int,
-        slot: int,
         lease_ms: int,
         started_at_ms: int,
         size: int,
         plain: bool,
         queue: Queue,
         bucket: Bucket,
+        slot: int,
+        bundle: Bundle | None,
     ) -> None:
         self.id = job_id
         self.place = place
         self.attempt = attempt
-        self.slot = slot
         self.lease_ms = lease_ms
         self.started_at_ms = started_at_ms
         self.size = size
@@ -71,6 +90,10 @@ class Lease:
         """Nothing but the job and the lease has to go when it is acked."""
         self.queue = queue
         self.bucket = bucket
+        self.slot = slot
+        """Of its own row; -1 if it has none."""
+        self.bundle = bundle
+        """What has its row, or None."""
 
     @property
     def until_ms(self) -> int:
@@ -88,7 +111,7 @@ class Lease:
         return self.bucket.worker
 
     def __repr__(self) -> str:
-        return f"<Lease {self.id.hex()}#{self.attempt} slot={self.slot} until={self.until_ms}>"
+        return f"<Lease {self.id.hex()}#{self.attempt} until={self.until_ms}>"
 
 
 class Leases:
@@ -112,7 +135,7 @@ class Leases:
         self.by_session: dict[bytes, dict[Bucket, None]] = {}
         self.places: set[bytes] = set()
         """Only asked whether it contains a place; its order decides nothing."""
-        self.slots: list[Lease | None] = []
+        self.slots: list[Lease | Bundle | None] = []
         self.free: list[int] = []
         """Free slots, used again from the end, so that rows stay dense."""
         self._buckets: dict[tuple[int, bytes], Bucket] = {}
@@ -138,26 +161,40 @@ class Leases:
             heapq.heappush(self._ends, (until_ms, self._number, bucket))
         return bucket
 
-    def free_slot(self) -> int:
-        """A slot for a new lease."""
+    def take_slot(self) -> int:
+        """A slot for a new row."""
         if self.free:
             return self.free.pop()
         self.slots.append(None)
         return len(self.slots) - 1
 
+    def free_slot(self, slot: int) -> None:
+        """The row of a slot is gone."""
+        self.slots[slot] = None
+        self.free.append(slot)
+
+    def in_slot(self, slot: int) -> list[Lease]:
+        """The leases of one row, by job id."""
+        holder = self.slots[slot]
+        if isinstance(holder, Bundle):
+            return sorted(self.bundled(holder), key=lambda lease: lease.id)
+        return [] if holder is None else [holder]
+
+    def bundled(self, bundle: Bundle) -> list[Lease]:
+        """The leases that are in a bundle still, in the order of its row."""
+        found = (self.by_id.get(job_id) for job_id in bundle.ids)
+        return [lease for lease in found if lease is not None and lease.bundle is bundle]
+
     def add(self, lease: Lease) -> None:
-        """Takes in a lease whose slot came from `free_slot`."""
+        """Takes in a lease; where its row is, is `lease_rows`' business."""
         self.by_id[lease.id] = lease
         self.places.add(lease.place)
-        self.slots[lease.slot] = lease
         lease.bucket.leases[lease.id] = lease
 
     def remove(self, lease: Lease) -> None:
         """Ends a lease."""
         del self.by_id[lease.id]
         self.places.discard(lease.place)
-        self.slots[lease.slot] = None
-        self.free.append(lease.slot)
         bucket = lease.bucket
         del bucket.leases[lease.id]
         if not bucket.leases:
@@ -187,11 +224,11 @@ class Leases:
         buckets = sorted(self.by_session.get(session, ()), key=lambda bucket: bucket.until_ms)
         return [lease for bucket in buckets for lease in bucket.leases.values()]
 
-    def adopt(self, lease: Lease) -> None:
-        """Takes in a lease read at start, in its own slot; `restored` must follow the last."""
-        while len(self.slots) <= lease.slot:
+    def adopt(self, slot: int, holder: Lease | Bundle) -> None:
+        """Takes a slot in that was read at the start; `restored` must follow the last."""
+        while len(self.slots) <= slot:
             self.slots.append(None)
-        self.add(lease)
+        self.slots[slot] = holder
 
     def restored(self) -> None:
         """Finds the free slots after a start."""

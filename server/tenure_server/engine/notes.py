@@ -15,6 +15,7 @@ from tenure_protocol.errors import BadRequest, PayloadTooLarge, StoreFull
 from tenure_server.engine.core import Core
 from tenure_server.engine.fields import args_map, item, text
 from tenure_server.engine.finding import Live, known, noted, put_state, state_of
+from tenure_server.engine.lease_rows import mark_special
 from tenure_server.engine.leases import Lease
 from tenure_server.engine.settle import cut, each, taken
 from tenure_server.engine.types import Session
@@ -65,7 +66,7 @@ def _tell_of_notes(core: Core, live: Live) -> None:
     queue, lease, place = live.queue, live.lease, live.place
     assert lease is not None
     space = queue.space
-    lease.plain = False
+    mark_special(lease)
     state = known(live.state)
     put_state(
         space,

@@ -13,7 +13,7 @@ from tenure_server.engine import chores
 from tenure_server.engine.control import tally_key
 from tenure_server.engine.core import Core
 from tenure_server.engine.lanes import Lane
-from tenure_server.engine.leases import Lease
+from tenure_server.engine.leases import Bucket, Bundle, Lease
 from tenure_server.engine.queues import Queue, change_settings
 from tenure_server.engine.space import Space
 from tenure_storage.layout import (
@@ -24,9 +24,9 @@ from tenure_storage.layout import (
     opened_map,
     record_flags,
     unpack_lane,
-    unpack_lease,
 )
-from tenure_storage.store import CHORES, JOBS, LANES, LEASES, META, QUEUES
+from tenure_storage.lease_layout import BundleRow, LeaseRow, bundle_head, unpack_lease
+from tenure_storage.store import CHORES, JOBS, LANES, LEASES, META, QUEUES, STATES
 
 PAGE_ROWS = 5_000
 
@@ -42,10 +42,8 @@ def load(core: Core) -> None:
         _load_queue(core, key, row)
     for key, row in _rows(space, CHORES):
         _load_chore(core, key, row)
-    whole = [_load_lease(core, key, row) for key, row in _rows(space, LEASES)]
-    whole += [_load_lane(core, key, row) for key, row in _rows(space, LANES)]
-    space.leases.restored()
-    if not all(whole):
+    whole = _load_leases(core)
+    if not all([whole, *(_load_lane(core, key, row) for key, row in _rows(space, LANES))]):
         _recount(core)
     numbers = [*core.by_number, *(chore.queue_number for chore in core.chores.values())]
     core.next_queue_number = max(numbers, default=0) + 1
@@ -154,32 +152,94 @@ def _recount(core: Core) -> None:
     core.event("error", "lanes_recounted", lanes=len(counts))
 
 
-def _load_lease(core: Core, key: bytes, row: bytes) -> bool:
-    """Takes a lease in; False if its row is damaged: then its job waits again, uncounted."""
-    try:
-        stored = unpack_lease(key, row)
-    except Damaged:
-        core.disk.set_aside(LEASES, key, row)
-        return False
+def _load_leases(core: Core) -> bool:
+    """Takes all leases in; False if a row is damaged: then its jobs wait again, uncounted."""
+    space, sound = core.disk, True
+    bundles: list[tuple[bytes, BundleRow]] = []
+    for key, row in _rows(space, LEASES):
+        try:
+            stored = unpack_lease(key, row)
+        except Damaged:
+            space.set_aside(LEASES, key, row)
+            sound = False
+            continue
+        if isinstance(stored, BundleRow):
+            bundles.append((key, stored))
+        else:
+            _load_lease(core, key, stored)
+    # Last, for what has a row of its own is not leased through a bundle any more.
+    for key, bundle in bundles:
+        _load_bundle(core, key, bundle)
+    space.leases.restored()
+    return sound
+
+
+def _load_lease(core: Core, key: bytes, stored: LeaseRow) -> None:
     queue = core.queue_of_place(stored.place)
     if queue is None:
         core.disk.put(LEASES, key, None)
-        return True
-    leases = core.disk.leases
-    until_ms = core.now.mono_ms + stored.lease_ms
+        return
+    leases, slot = core.disk.leases, int.from_bytes(key, "big")
     lease = Lease(
         stored.id,
         stored.place,
         stored.attempt,
-        int.from_bytes(key, "big"),
         stored.lease_ms,
         stored.started_at_ms,
         stored.size,
         False,
         queue,
-        leases.bucket(until_ms, stored.session, stored.worker),
+        _bucket(core, stored),
+        slot,
+        None,
     )
-    leases.adopt(lease)
+    leases.adopt(slot, lease)
+    leases.add(lease)
     queue.leased += 1
     queue.leased_bytes += stored.size
-    return True
+
+
+def _load_bundle(core: Core, key: bytes, stored: BundleRow) -> None:
+    space, leases = core.disk, core.disk.leases
+    head = bundle_head(stored.lease_ms, stored.started_at_ms, stored.session, stored.worker)
+    bundle = Bundle(int.from_bytes(key, "big"), head)
+    for job_id in stored.ids:
+        queue, row = core.queue_of_place(job_id), space.store.get(JOBS, job_id)
+        if queue is None or row is None or job_id in leases.by_id or _has_past(space, job_id, row):
+            continue
+        leases.add(
+            Lease(
+                job_id,
+                job_id,
+                1,
+                stored.lease_ms,
+                stored.started_at_ms,
+                len(row),
+                True,
+                queue,
+                _bucket(core, stored),
+                -1,
+                bundle,
+            )
+        )
+        bundle.ids.append(job_id)
+        queue.leased += 1
+        queue.leased_bytes += len(row)
+    bundle.left = len(bundle.ids)
+    if bundle.left:
+        leases.adopt(bundle.slot, bundle)
+    else:
+        space.put(LEASES, key, None)
+
+
+def _bucket(core: Core, stored: LeaseRow | BundleRow) -> Bucket:
+    """A restart gives every lease its full time."""
+    until_ms = core.now.mono_ms + stored.lease_ms
+    return core.disk.leases.bucket(until_ms, stored.session, stored.worker)
+
+
+def _has_past(space: Space, job_id: bytes, row: bytes) -> bool:
+    """Whether a job's first lease has ended, or has a row of its own."""
+    if intact(job_id, row):
+        return bool(record_flags(row))
+    return space.store.get(STATES, job_id) is not None

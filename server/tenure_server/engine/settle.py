@@ -20,9 +20,9 @@ from tenure_server.engine.jobs import (
     end_lease,
     move,
     put_back,
-    save_lease,
     with_attempt,
 )
+from tenure_server.engine.lease_rows import save_lease
 from tenure_server.engine.leases import Lease
 from tenure_server.engine.types import Session
 from tenure_storage.keys import priority_of
@@ -279,8 +279,10 @@ def extend(core: Core, session: Session, _request_id: int, raw: object) -> objec
 def _extend(core: Core, lease: Lease, entry: list[object]) -> object:
     lease_ms = item(entry, 2)
     if lease_ms is not None:
-        lease.lease_ms = whole(lease_ms, "lease_ms", limits.LEASE_MS_MIN, limits.LEASE_MS_MAX)
-        save_lease(lease)
+        lease_ms = whole(lease_ms, "lease_ms", limits.LEASE_MS_MIN, limits.LEASE_MS_MAX)
+        if lease_ms != lease.lease_ms:
+            lease.lease_ms = lease_ms
+            save_lease(lease)
     lease.queue.space.leases.extend(lease, core.now.mono_ms + lease.lease_ms)
     lease.queue.totals.extended += 1
     if not lease.plain:

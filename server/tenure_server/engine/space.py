@@ -102,11 +102,10 @@ class Space:
         self.runs.append((lane, keys))
         self.writes = True
 
-    def touches_jobs(self) -> bool:
-        """Whether any unannounced batch touches any job."""
-        if self.open.tables[JOBS]:
-            return True
-        return any(flying.batch.tables[JOBS] for flying in self.flying)
+    def unannounced(self, table: int) -> list[dict[bytes, bytes | None]]:
+        """What unannounced batches put and delete in a table, for those that do."""
+        batches = [self.open, *(flying.batch for flying in self.flying)]
+        return [batch.tables[table] for batch in batches if batch.tables[table]]
 
     def pending(self, key: bytes) -> bool:
         """Whether an unannounced batch touches this job key."""
@@ -121,8 +120,7 @@ class Space:
         on after, or None at the end."""
         found = self.store.scan(table, after, until, limit, bytes_max)
         more = len(found) >= limit or sum(len(row) for _, row in found) > bytes_max
-        overlays = [self.open, *(flying.batch for flying in self.flying)]
-        touched = [b.tables[table] for b in overlays if b.tables[table]]
+        touched = self.unannounced(table)
         rows = [kv for kv in found if not any(kv[0] in t for t in touched)] if touched else found
         return rows, found[-1][0] if found and more else None
 
