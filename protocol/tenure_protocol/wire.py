@@ -6,8 +6,9 @@ eighty times its size. And it interns every key of a map, which takes long if th
 So a frame is decoded by how much harm it can do:
 
 - short, with few bytes that could open an array or map: at once, it cannot do any;
-- up to `_COUNTED_BYTES_MAX`: once without building anything, to know that it is whole (then
-  no array is longer than the bytes after its length), and then counting what is built;
+- up to `_HARMLESS_BYTES_MAX`: once without building anything, to know that it is whole (then
+  no array is longer than the bytes after its length): it has too few bytes for too many values;
+- up to `_COUNTED_BYTES_MAX`: the same, and then counting what is built;
 - longer: its structure is walked first (`structure.check_structure`), in Python, which costs
   little beside the jobs that such a frame carries.
 """
@@ -28,6 +29,7 @@ pack: Callable[[object], bytes] = msgpack.Packer(use_bin_type=True, autoreset=Tr
 """One value as msgpack bytes. Not thread-safe: threads that pack make a packer each."""
 
 _SHORT_BYTES_MAX = 1024
+_HARMLESS_BYTES_MAX = FRAME_VALUES_MAX // (CONTAINER_VALUES + 1)
 _COUNTED_BYTES_MAX = 2 * 1024 * 1024
 
 _CONTAINERS = {list, dict}
@@ -55,7 +57,8 @@ def unpack(data: bytes) -> Any:
         if size > _COUNTED_BYTES_MAX:
             check_structure(data)
             return _decode(data, None, _check_keys)
-        return _decode_counted(data)
+        _check_whole(data)
+        return _decode_few(data) if size <= _HARMLESS_BYTES_MAX else _decode_counted(data)
     except RecursionError as error:
         raise ProtocolViolation("nested too deep") from error
     except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
@@ -82,10 +85,20 @@ def _decode(
     )
 
 
-def _decode_counted(data: bytes) -> Any:
+def _check_whole(data: bytes) -> None:
     reader = msgpack.Unpacker(read_size=len(data))
     reader.feed(data)
     reader.skip()
+
+
+def _decode_few(data: bytes) -> Any:
+    value = _decode(data, None, _check_keys)
+    if type(value) in _CONTAINERS and _is_deeper(value, NESTING_MAX):
+        raise ProtocolViolation(too_much(0, 0))
+    return value
+
+
+def _decode_counted(data: bytes) -> Any:
     room, keys_room, containers = FRAME_VALUES_MAX, FRAME_KEYS_MAX, 0
 
     def count_list(value: list[Any]) -> list[Any]:

@@ -122,8 +122,8 @@ DELIVERY = (
     Mutant(
         "a refill takes jobs in that somebody holds",
         f"{_ENGINE}/lanes.py",
-        "        good = [kv for kv in found if kv[0] not in leased] if leased else found\n",
-        "        good = found\n",
+        "            good = [kv for kv in found if kv[0] not in leased]\n",
+        "            pass\n",
         any_of(
             "one holder",
             "attempts counted",
@@ -136,8 +136,8 @@ DELIVERY = (
     Mutant(
         "a refill takes jobs in that a batch on its way deletes",
         f"{_ENGINE}/lanes.py",
-        "            good = [kv for kv in good if kv[0] not in rows]\n",
-        "            pass\n",
+        "                good = [kv for kv in good if kv[0] not in rows]\n",
+        "                pass\n",
         any_of(
             "one holder",
             "attempts counted",

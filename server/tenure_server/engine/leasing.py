@@ -97,7 +97,10 @@ def _lease_bundled(
     by_id, asked_ms, usual_ms = leases.by_id, wanted.lease_ms, settings.lease_ms
     usual_attempts = settings.max_attempts
     bundles: dict[int, tuple[Bundle, Bucket]] = {}
+    # What the job before had; the first one is like none.
     last_ms = -1
+    bundle, bucket = Bundle(-1, b""), Bucket(0, b"", b"")
+    ids, of_bucket = bundle.ids, bucket.leases
     size = done = 0
     for key, row in taken:
         flags, origin_len, attempts, extras_len, own_ms, e_hi, e_lo, _, _ = read_head(row, 4)
