@@ -88,7 +88,7 @@ JOURNAL = (
         _JOURNAL,
         " or crc32(content, crc32(head)) != checksum:\n",
         ":\n",
-        _LOST | any_of("nothing from nowhere", "no faults inside"),
+        _LOST | any_of("nothing from nowhere", "no faults inside", "no faults inside"),
         needs="crash_points,power_cuts,batches",
     ),
 )

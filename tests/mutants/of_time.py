@@ -52,7 +52,11 @@ COMMITS = (
         "            self._outcome = (error,)\n",
         "            self._outcome = (None,)\n",
         any_of(
-            "fail-stop", "no confirmed enqueue lost", "no confirmed end undone", "attempts counted"
+            "fail-stop",
+            "no confirmed enqueue lost",
+            "no confirmed end undone",
+            "attempts counted",
+            "no faults inside",
         ),
         needs="sync_errors,power_cuts",
     ),
