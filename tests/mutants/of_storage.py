@@ -56,7 +56,7 @@ JOURNAL = (
         _STORE,
         "            self._tell(on_done, self._failure)\n",
         "            self._tell(on_done, None)\n",
-        _LOST,
+        _LOST | any_of("no faults inside"),
         needs="sync_errors,power_cuts",
     ),
     Mutant(
@@ -88,7 +88,7 @@ JOURNAL = (
         _JOURNAL,
         " or crc32(content, crc32(head)) != checksum:\n",
         ":\n",
-        _LOST | any_of("nothing from nowhere", "no faults inside", "no faults inside"),
+        _LOST | any_of("nothing from nowhere", "no faults inside"),
         needs="crash_points,power_cuts,batches",
     ),
 )
