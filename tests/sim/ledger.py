@@ -174,7 +174,9 @@ class Ledger:
             self.blame("nothing from nowhere", f"{job_id.hex()} carries what nobody sent")
             return None
         self._name(job, job_id)
-        self._check_name(job)
+        # What is given away has ended when it is decided, and of a memory queue that counts at once,
+        # though the reply may wait for a commit.
+        self._check_name(job, now_us if lease_ms else floor_us)
         self.history.reach("deliveries")
         self.history.reach("redeliveries", int(attempt > 1))
         self._check_may_come(job, floor_us, queue)
@@ -204,13 +206,13 @@ class Ledger:
             self.history.reach("auto acks")
         return job
 
-    def _check_name(self, job: Job) -> None:
-        """It has been unfinished since it was confirmed: its name kept all others out."""
+    def _check_name(self, job: Job, until_us: int) -> None:
+        """From its confirmation until then it was unfinished: its name kept all others out."""
         name = job.options.get("unique")
         if not name or not job.confirmed_us or "replay" in job.asked:
             return
         for other in self.by_name[job.queue, name]:
-            if other.confirmed_us and other.sent_us > job.confirmed_us:
+            if other.confirmed_us and job.confirmed_us < other.sent_us <= until_us:
                 self.blame(
                     "one of a name", f"{other.key!r} was stored while {job.key!r} was {name}"
                 )
