@@ -156,7 +156,7 @@ async def _create_queues(world: World, client: AsyncClient) -> None:
             "lease": plan.lease_ms / 1000,
             "max_attempts": plan.max_attempts,
             "poison_after": plan.poison_after,
-            "retention": "2d" if kept else 0,
+            "retention": "30d" if kept else 0,  # longer than all jumps of the clock
             "ended_retention": "2d",
             "retry": Retry(base=0.2, factor=rng.choice([1.0, 3.0]), cap=5),
         }
