@@ -157,7 +157,7 @@ async def _create_queues(world: World, client: AsyncClient) -> None:
             "max_attempts": plan.max_attempts,
             "poison_after": plan.poison_after,
             "retention": "30d" if kept else 0,  # longer than all jumps of the clock
-            "ended_retention": "2d",
+            "ended_retention": "30d",
             "retry": Retry(base=0.2, factor=rng.choice([1.0, 3.0]), cap=5),
         }
         if plan.has("queue_limits") and rng.random() < 0.7:
