@@ -69,7 +69,13 @@ class Scene:
                 self.code = code
                 return pid, None
             assert time.monotonic() < end, f"the broker does not listen: {log.read_text()}"
-        host, port = json.loads(self._port_file.read_text())["listen"]
+        try:
+            host, port = json.loads(self._port_file.read_text())["listen"]
+        except FileNotFoundError:
+            # It listened for a moment, and ended because of the failure.
+            self.code = self.zygote.wait(pid, END_S_MAX)
+            assert self.code is not None, f"the broker hides where it listens: {log.read_text()}"
+            return pid, None
         return pid, f"tenure://{host}:{port}"
 
     def end(self, pid: int) -> int | None:

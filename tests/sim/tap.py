@@ -146,6 +146,9 @@ class Tap:
     def _asked_for_many(self, op: str, args: dict[str, Any]) -> None:
         what = {"queue.purge": "purge", "dlq.replay": "replay", "dlq.purge": "purge_dead"}[op]
         ids = args.get("ids")
+        if ids is not None and not set(ids) <= self._ledger.by_id.keys():
+            # Of a job whose confirmation and deliveries all got lost the id is not known.
+            ids = [*ids, b""]
         for job in self._ledger.by_key.values():
             if job.queue == args["queue"] and (ids is None or job.id in ids):
                 job.asked.add(what)
