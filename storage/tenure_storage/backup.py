@@ -163,6 +163,8 @@ def restore(backup: Path, path: Path) -> Manifest:
             check_data_file(beside)
             # The copy is complete: an empty journal says that nothing beyond it is expected.
             (path / JOURNAL_NAME).touch(0o600)
+            # Before there is a data file: a power cut could keep that name and not the other.
+            sync_directory(path)
             beside.rename(path / DATA_NAME)
             sync_directory(path)
             sync_directory(path.parent)

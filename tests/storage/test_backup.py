@@ -204,6 +204,24 @@ def test_a_restore_that_was_killed_is_done_over(saved: Path, tmp_path: Path) -> 
     assert not (tmp_path / "restored" / "data.mdb.restoring").exists()
 
 
+def test_no_power_cut_leaves_a_restored_data_file_without_its_journal(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "restored"
+    durable: list[set[str]] = []
+
+    def synced(directory: Path) -> None:
+        if directory == target:
+            durable.append({entry.name for entry in target.iterdir()})
+
+    monkeypatch.setattr(backup_module, "sync_directory", synced)
+    restore(saved, target)
+
+    [first, *_] = [names for names in durable if "data.mdb" in names]
+    before = durable[: durable.index(first)]
+    assert any("journal" in names for names in before)
+
+
 def test_a_restore_into_a_directory_in_use_is_refused(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "restored").mkdir()
     with DirectoryLock(tmp_path / "restored"), pytest.raises(StoreError, match="in use"):
