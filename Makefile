@@ -115,8 +115,8 @@ bench-growth: $(INSTALLED) ## Measure what more jobs, queues, bytes and connecti
 # One page: the brokers, the task frameworks, and the report of both.
 .PHONY: bench-peers
 bench-peers: $(PEERS_INSTALLED) ## The same work on Tenure, the brokers and the task frameworks used today
+	@rm -f bench/results/$(NAME).jsonl bench/results/$(NAME)-frameworks.jsonl
 	@$(BIN)/python -m bench.peers --name $(NAME) $(ARGS)
-	@rm -f bench/results/$(NAME)-frameworks.jsonl
 	@$(BIN)/python -m bench.peers.frameworks --out bench/results/$(NAME)-frameworks.jsonl $(ARGS_FRAMEWORKS)
 	@$(BIN)/python -m bench.peers --report --name $(NAME) --also bench/results/$(NAME)-frameworks.jsonl
 

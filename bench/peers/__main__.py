@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = options.name or time.strftime("peers-%Y%m%d-%H%M%S")
     lines = options.lines or options.out / f"{name}.jsonl"
     if not options.report:
+        if lines.exists() and not options.append:
+            parser.error(f"{lines} has the figures of another run: say --name, or --append")
         named = _named(parser, options.peers)
         if options.quick and not options.peers:
             named = [peer for peer in named if peer.durability == FSYNC]
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go")
     parser.add_argument("--name", help="of the result files (default: peers and the time)")
     parser.add_argument("--lines", type=Path, help="the file of JSON lines (default: beside)")
+    parser.add_argument("--append", action="store_true", help="add to the figures of another run")
     parser.add_argument("--report", action="store_true", help="only write the report anew")
     parser.add_argument(
         "--also", type=Path, action="append", default=[], help="further JSON lines for the report"

@@ -75,6 +75,15 @@ def test_every_peer_says_how_it_is_run_and_how_to_get_it(name: str) -> None:
             assert peer.client
 
 
+def test_the_figures_of_two_runs_are_not_mixed_unasked(tmp_path: Path) -> None:
+    (tmp_path / "it.jsonl").write_text("")
+
+    done = compare(tmp_path, "--only=A1")
+
+    assert done.returncode == 2
+    assert "has the figures of another run: say --name, or --append" in done.stderr
+
+
 def test_an_unknown_peer_is_refused(tmp_path: Path) -> None:
     done = compare(tmp_path, "--peers", "kafka")
 
