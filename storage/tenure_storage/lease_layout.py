@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
-from tenure_storage.layout import opened, sealed
+from tenure_storage.layout import intact, opened, record_flags, sealed
+from tenure_storage.store import STATES
 
 _U32 = struct.Struct(">I")
 
@@ -88,3 +90,13 @@ def unpack_lease(key: bytes, row: bytes) -> LeaseRow | BundleRow:
         session,
         worker,
     )
+
+
+def has_past(get: Callable[[int, bytes], bytes | None], job_id: bytes, row: bytes) -> bool:
+    """Whether a job that a bundle names has ended its first lease, or has a row of its own.
+
+    `row` is its record; `get` reads a table of the store. A damaged record does not tell.
+    """
+    if intact(job_id, row):
+        return bool(record_flags(row))
+    return get(STATES, job_id) is not None

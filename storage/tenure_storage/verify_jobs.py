@@ -20,12 +20,11 @@ from tenure_storage.layout import (
     LaneRow,
     Record,
     intact,
-    record_flags,
     unpack_lane,
     unpack_record,
     unpack_state,
 )
-from tenure_storage.lease_layout import BundleRow, LeaseRow, unpack_lease
+from tenure_storage.lease_layout import BundleRow, LeaseRow, has_past, unpack_lease
 from tenure_storage.store import DUE, JOBS, LANES, LEASES, STATES, UNIQUE
 from tenure_storage.verify_lines import MEMORY_LINES_FROM, Lines
 
@@ -102,7 +101,7 @@ def _check_bundle(
     leased = 0
     for job_id in bundle.ids:
         found = view.get(JOBS, job_id)
-        if found is None or job_id in own or _has_past(view, job_id, found):
+        if found is None or job_id in own or has_past(view.get, job_id, found):
             continue
         leased += 1
         if job_id in places:
@@ -110,13 +109,6 @@ def _check_bundle(
         places.add(job_id)
     if not leased:
         findings.error("lease", "leases", slot, "none of its jobs is leased")
-
-
-def _has_past(view: View, job_id: bytes, row: bytes) -> bool:
-    """Whether a job's first lease has ended, as a start sees it."""
-    if intact(job_id, row):
-        return bool(record_flags(row))
-    return view.get(STATES, job_id) is not None
 
 
 def check_jobs(

@@ -119,7 +119,7 @@ RULES = {
         recovery, recovery._load_bundle, "queue is None or", "True or"
     ),
     "a job whose first lease has ended is not leased through the row of that lease": Rule(
-        recovery, recovery._load_bundle, "or _has_past(space, job_id, row)", ""
+        recovery, recovery._load_bundle, "or has_past(get, job_id, row)", ""
     ),
     "a lease that has a row of its own has left the common one": Rule(
         lease_rows, lease_rows.save_lease, "bundle.left -= 1", "pass"

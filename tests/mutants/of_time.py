@@ -149,7 +149,7 @@ RESTARTS = (
     Mutant(
         "a start takes every job that a row of leases names for leased",
         f"{_ENGINE}/recovery.py",
-        " or _has_past(space, job_id, row):\n",
+        " or has_past(get, job_id, row):\n",
         ":\n",
         any_of(
             "one holder", "attempts counted", "counts equal contents", "ends visible", "in time"

@@ -208,7 +208,7 @@ def refill(space: Space, lane: Lane, leased: Set[bytes], refill_bytes: int) -> N
         more = len(found) == most or size > refill_bytes
         lane.horizon = found[-1][0] if found and more else lane.end
         good, keys = found, [key for key, _ in found]
-        # As a rule there are none of them: asked in one go (measured: a twentieth of a refill each).
+        # As a rule there are none of them, so that is asked for all in one go.
         if not leased.isdisjoint(keys):
             good = [kv for kv in found if kv[0] not in leased]
         for rows in space.unannounced(JOBS):

@@ -25,8 +25,8 @@ from tenure_storage.layout import (
     record_flags,
     unpack_lane,
 )
-from tenure_storage.lease_layout import BundleRow, LeaseRow, bundle_head, unpack_lease
-from tenure_storage.store import CHORES, JOBS, LANES, LEASES, META, QUEUES, STATES
+from tenure_storage.lease_layout import BundleRow, LeaseRow, bundle_head, has_past, unpack_lease
+from tenure_storage.store import CHORES, JOBS, LANES, LEASES, META, QUEUES
 
 PAGE_ROWS = 5_000
 
@@ -200,12 +200,12 @@ def _load_lease(core: Core, key: bytes, stored: LeaseRow) -> None:
 
 
 def _load_bundle(core: Core, key: bytes, stored: BundleRow) -> None:
-    space, leases = core.disk, core.disk.leases
+    space, leases, get = core.disk, core.disk.leases, core.disk.store.get
     head = bundle_head(stored.lease_ms, stored.started_at_ms, stored.session, stored.worker)
     bundle = Bundle(int.from_bytes(key, "big"), head)
     for job_id in stored.ids:
-        queue, row = core.queue_of_place(job_id), space.store.get(JOBS, job_id)
-        if queue is None or row is None or job_id in leases.by_id or _has_past(space, job_id, row):
+        queue, row = core.queue_of_place(job_id), get(JOBS, job_id)
+        if queue is None or row is None or job_id in leases.by_id or has_past(get, job_id, row):
             continue
         leases.add(
             Lease(
@@ -236,10 +236,3 @@ def _bucket(core: Core, stored: LeaseRow | BundleRow) -> Bucket:
     """A restart gives every lease its full time."""
     until_ms = core.now.mono_ms + stored.lease_ms
     return core.disk.leases.bucket(until_ms, stored.session, stored.worker)
-
-
-def _has_past(space: Space, job_id: bytes, row: bytes) -> bool:
-    """Whether a job's first lease has ended, or has a row of its own."""
-    if intact(job_id, row):
-        return bool(record_flags(row))
-    return space.store.get(STATES, job_id) is not None
