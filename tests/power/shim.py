@@ -14,6 +14,9 @@ SOURCE = Path(__file__).with_name("shim.c")
 
 NO_COMPILER = "no C compiler (cc or gcc) is installed, and the recorder has to be built"
 
+SETTINGS = {"TENURE_STORE_MAX_BYTES": "4GiB"}
+"""What is asked of every broker that is recorded: not to reserve more than the least of disk."""
+
 
 def compiler() -> str | None:
     """The C compiler, if there is one."""
@@ -44,6 +47,7 @@ def environment(
     """
     return {
         **os.environ,
+        **SETTINGS,
         "LD_PRELOAD": str(library),
         "POWER_TRACE": str(trace),
         "POWER_ROOT": str(root),

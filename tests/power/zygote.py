@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from tests.power.launch import BLOCK_BYTES, prepare, run
-from tests.power.shim import ROOT
+from tests.power.shim import ROOT, SETTINGS
 
 _POLL_S = 0.002
 
@@ -44,7 +44,7 @@ class Zygote:
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "LD_PRELOAD": str(library)},
+            env={**os.environ, **SETTINGS, "LD_PRELOAD": str(library)},
         )
 
     def _ask(self, **what: Any) -> Any:

@@ -285,6 +285,7 @@ class Process:
             cwd=ROOT,
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith("TENURE_")},
+                "TENURE_STORE_MAX_BYTES": "4GiB",
                 "NOTIFY_SOCKET": "@" + address[1:].decode(),
                 **(environ or {}),
             },

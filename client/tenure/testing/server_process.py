@@ -20,6 +20,9 @@ START_S_MAX = 30.0
 STOP_S_MAX = 30.0
 """How long a broker may take to stop after SIGTERM."""
 
+STORE_BYTES_MAX = 4 << 30
+"""What its store may hold, unless told otherwise: it reserves 64 MiB of disk then, the least."""
+
 _LOOK_S = 0.01
 
 
@@ -193,4 +196,5 @@ class ServerProcess:
 
 def _environment() -> dict[str, str]:
     # Settings of the developer's own broker are not meant for this one.
-    return {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")}
+    return {**kept, "TENURE_STORE_MAX_BYTES": str(STORE_BYTES_MAX)}
