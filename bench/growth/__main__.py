@@ -22,7 +22,7 @@ from bench.report import result, save, table
 from bench.rows import Row, summarise
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-ROUNDS = 5
+ROUNDS = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,18 +86,23 @@ def _run(options: argparse.Namespace, directory: Path, out: Path, load: Loader) 
     scale, rounds = _scale(options), options.rounds or (1 if options.quick else ROUNDS)
     free = shutil.disk_usage(directory).free
     _say(f"{free / 1e9:.1f} GB free; {rounds} round(s) of {', '.join(scale.axes)}")
-    all_rounds: list[list[Row]] = [[] for _ in range(rounds)]
+    all_turns: list[list[Row]] = [[] for _ in range(rounds * scale.turns)]
     found: list[Finding] = []
     for axis, points in scale.axes.items():
-        axis_rounds = measure_axis(points, scale, rounds, directory, load, _say)
-        for rows, more in zip(all_rounds, axis_rounds, strict=True):
+        axis_turns = measure_axis(points, scale, rounds, directory, load, _say)
+        for rows, more in zip(all_turns, axis_turns, strict=True):
             rows += more
         if axis == "backlog":
-            found = findings(points, axis_rounds)
-    summaries = summarise([row for rows in all_rounds for row in rows])
+            found = findings(points, axis_turns)
+    summaries = summarise([row for rows in all_turns for row in rows])
     machine = describe_machine(directory)
-    settings = {"rounds": rounds, "axes": list(scale.axes), "quick": options.quick}
-    run = result(machine, settings, all_rounds, summaries)
+    settings = {
+        "rounds": rounds,
+        "turns": scale.turns,
+        "axes": list(scale.axes),
+        "quick": options.quick,
+    }
+    run = result(machine, settings, all_turns, summaries)
     save(out, {**run, "findings": [asdict(finding) for finding in found]})
     print(f"\nTenure, durable, on {machine['cpu']}, {machine['cores']} cores; {rounds} round(s)\n")
     print(table(summaries))

@@ -1,4 +1,9 @@
-"""How an axis is measured: its brokers are all alive, and its points take turns, round after round."""
+"""How an axis is measured: its brokers are all alive, and its points take turns.
+
+A turn is a tenth of a second of one kind of work at one point, then at the next: a machine whose
+speed changes by the second is nearly the same for all of them. Many turns make a round, at whose
+end the brokers are weighed and started again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from pathlib import Path
 
 from bench.broker import Broker, start_broker
 from bench.growth.load import Order, Outcome, queue_name
-from bench.growth.points import Point, Scale
+from bench.growth.points import SPEEDS, Point, Scale
 from bench.machine import loop_millions_per_s, measure_disk
 from bench.procfs import (
     Memory,
@@ -26,6 +31,7 @@ from bench.procfs import (
     run_seconds,
 )
 from bench.rows import Conditions, Row
+from bench.stats import median
 from bench.wire import wire_to
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +115,7 @@ def loader() -> Iterator[Loader]:
 def measure_axis(
     points: Sequence[Point], scale: Scale, rounds: int, directory: Path, load: Loader, say: Say
 ) -> list[list[Row]]:
-    """The rows of every round."""
+    """The rows of every turn of every round; the last turn of a round has its weights, too."""
     _check_room(points, directory)
     sites: list[Site] = []
     found: list[list[Row]] = []
@@ -117,13 +123,17 @@ def measure_axis(
         # One by one: those that are there are cleared away if the next one fails.
         sites.extend(_site(point, directory / point.name, load, say) for point in points)
         for number in range(rounds):
-            rows: list[Row] = []
-            # There and back again: who comes first is not always the same.
-            for site in sites if number % 2 == 0 else reversed(sites):
-                for row in _measure(site, scale, directory, load):
-                    say(f"round {number + 1}/{rounds} {row.name}: {row.value:,.1f} {row.unit}")
-                    rows.append(row)
-            found.append(rows)
+            found += [
+                _turn(sites, scale, directory, load, backwards=turn % 2 == 1)
+                for turn in range(scale.turns)
+            ]
+            _tell(found[-scale.turns :], f"round {number + 1}/{rounds}", say)
+            for site in sites:
+                # What went in one by one goes out: every round begins with the same backlog.
+                load.do("batch-take", site, scale.turns * scale.singles_of(site.point))
+            ending = [row for site in sites for row in _ending(site, scale, directory)]
+            _tell([ending], f"round {number + 1}/{rounds}", say)
+            found[-1] += ending
     finally:
         for site in sites:
             site.broker.process.kill()
@@ -165,19 +175,34 @@ def _site(point: Point, data_dir: Path, load: Loader, say: Say) -> Site:
     return site
 
 
-# ---- one point in one round ----------------------------------------------------------------
+# ---- one turn, and the end of a round -------------------------------------------------------
 
 
-def _measure(site: Site, scale: Scale, directory: Path, load: Loader) -> Iterator[Row]:
-    point = site.point
-    singles, batch = scale.singles_of(point), scale.batch_of(point)
-    yield _speed(site, scale, directory, load, "one-by-one", singles)
-    yield _speed(site, scale, directory, load, "batch-enqueue", batch)
-    yield _speed(site, scale, directory, load, "batch-take", batch)
-    _take_away(site, load, singles)
-    if point.axis == "backlog":
+def _turn(
+    sites: Sequence[Site], scale: Scale, directory: Path, load: Loader, *, backwards: bool
+) -> list[Row]:
+    """Every kind of work at every point; `backwards`, so that none is always the first."""
+    rows: list[Row] = []
+    for role in SPEEDS:
+        for site in reversed(sites) if backwards else sites:
+            point = site.point
+            jobs = scale.singles_of(point) if role == "one-by-one" else scale.batch_of(point)
+            rows.append(_speed(site, scale, directory, load, role, jobs))
+    return rows
+
+
+def _ending(site: Site, scale: Scale, directory: Path) -> Iterator[Row]:
+    if site.point.axis == "backlog":
         yield from _weights(site, scale, directory)
         yield _restart(site, scale, directory)
+
+
+def _tell(turns: Sequence[Sequence[Row]], begin: str, say: Say) -> None:
+    by_name: dict[str, list[Row]] = {}
+    for row in (row for rows in turns for row in rows):
+        by_name.setdefault(row.name, []).append(row)
+    for name, rows in by_name.items():
+        say(f"{begin} {name}: {median([row.value for row in rows]):,.1f} {rows[0].unit}")
 
 
 def _conditions(scale: Scale, directory: Path) -> Conditions:
@@ -211,11 +236,6 @@ def _speed(site: Site, scale: Scale, directory: Path, load: Loader, role: str, j
             other_cpu_percent=max(0.0, 100 * others / wall),
         ),
     )
-
-
-def _take_away(site: Site, load: Loader, jobs: int) -> None:
-    """What went in one by one goes out again: every round begins with the same backlog."""
-    load.do("batch-take", site, jobs)
 
 
 def _weights(site: Site, scale: Scale, directory: Path) -> Iterator[Row]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.charts import lines
-from bench.growth.aims import SPEEDS
-from bench.growth.points import Point
+from bench.growth.points import SPEEDS, Point
 from bench.rows import Summary
 
 LABELS = {

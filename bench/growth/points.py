@@ -8,6 +8,9 @@ from dataclasses import dataclass
 CHUNK = 1_000
 CHUNK_BYTES_MAX = 1_000_000
 
+SPEEDS = ("one-by-one", "batch-enqueue", "batch-take")
+"""What is measured at every point."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
@@ -36,11 +39,13 @@ class Point:
 class Scale:
     """The points, and how much work a measurement is.
 
-    `singles` jobs go one by one, and at least `singles_each` for every connection. Batches have
-    `batch_jobs` jobs, but no more than `batch_bytes` in all.
+    A round has so many `turns`. In each `singles` jobs go one by one, at least `singles_each` for
+    every connection and one for every queue. Batches have `batch_jobs` jobs, at least one request
+    of every connection and for every queue, but no more than `batch_bytes` in all.
     """
 
     axes: Mapping[str, tuple[Point, ...]]
+    turns: int
     singles: int
     singles_each: int
     batch_jobs: int
@@ -51,11 +56,13 @@ class Scale:
         """Jobs that go one by one."""
         large = point.payload_bytes * self.singles > self.batch_bytes
         singles = self.singles // 4 if large else self.singles
-        return max(singles, self.singles_each * point.connections)
+        return max(singles, self.singles_each * point.connections, point.queues)
 
     def batch_of(self, point: Point) -> int:
         """Jobs that go in batches; the same number from every connection."""
-        jobs = min(self.batch_jobs, self.batch_bytes // point.payload_bytes)
+        requests = max(point.connections, point.queues)
+        wanted = max(self.batch_jobs, requests * point.chunk)
+        jobs = min(wanted, self.batch_bytes // point.payload_bytes)
         return max(jobs // point.connections, 1) * point.connections
 
 
@@ -90,10 +97,11 @@ FULL = Scale(
         "payload": payloads(100, 1_000, 10_000, 100_000),
         "connections": connections(1, 10, 100, 1_000),
     },
-    singles=2_000,
-    singles_each=10,
-    batch_jobs=100_000,
-    batch_bytes=100_000_000,
+    turns=10,
+    singles=400,
+    singles_each=5,
+    batch_jobs=20_000,
+    batch_bytes=20_000_000,
     disk_samples=200,
 )
 
@@ -104,6 +112,7 @@ QUICK = Scale(
         "payload": payloads(100, 10_000),
         "connections": connections(1, 10),
     },
+    turns=2,
     singles=20,
     singles_each=2,
     batch_jobs=200,

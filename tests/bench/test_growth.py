@@ -1,4 +1,4 @@
-"""The growth bench runs, at tiny sizes; and its aims are judged by each round's own ratio."""
+"""The growth bench runs, at tiny sizes; and its aims are judged by each turn's own ratio."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def round_of(empty: float, full: float, megabytes: float) -> list[Row]:
         (95.0, 20.0, [True, True, True, False]),
     ],
 )
-def test_ten_million_jobs_are_compared_with_none_in_every_round(
+def test_ten_million_jobs_are_compared_with_none_in_every_turn(
     full: float, megabytes: float, met: list[bool]
 ) -> None:
-    # The machine was half as fast in the second round: for both, so it does not matter.
-    rounds = [round_of(100.0, full, megabytes), round_of(50.0, full / 2, megabytes)]
+    # The machine was half as fast in the second turn: for both, so it does not matter.
+    turns = [round_of(100.0, full, megabytes), round_of(50.0, full / 2, megabytes)]
 
-    found = findings(backlogs(0, 10**7), rounds)
+    found = findings(backlogs(0, 10**7), turns)
 
     assert [finding.met for finding in found] == met
     assert found[0].value == pytest.approx(full / 100)
