@@ -91,7 +91,7 @@ def test_descriptors_that_are_not_given_back_are_found() -> None:
 
 def test_too_little_says_nothing() -> None:
     assert judge("broker MB", series(9.0)[:10], MEMORY) is None
-    assert between_lives("broker MB", series(9.0, lives=2), MEMORY) is None
+    assert between_lives("broker MB", series(9.0, lives=4), MEMORY) is None
 
 
 def test_a_long_run_is_judged_like_a_short_one() -> None:

@@ -18,6 +18,9 @@ WARM_UP_SHARE = 0.3
 POINTS_MIN = 8
 """A life with fewer looks after its warm-up says nothing."""
 
+LIVES_MIN = 5
+"""Of fewer lives nothing is said: three are in rising order by chance once in six times."""
+
 RISING_SHARE = 0.6
 """A figure that grows has this share of its pairs of moments rising, and more."""
 
@@ -70,7 +73,8 @@ _LATENCY = Bound(share=1.0, floor=20.0, lives=False)
 
 _BROKER_MEMORY = Bound(share=0.10, floor=12.0, lives=True)
 """It remembers the last 65,536 settled attempts and no more: 8 MB once they are there (measured),
-which takes eleven minutes at a hundred jobs a second."""
+which takes eleven minutes at a hundred jobs a second. In a run of an hour that is the warm-up of its
+last life; in a short one it is what rises."""
 
 BOUNDS = {
     "broker MB": _BROKER_MEMORY,
@@ -186,10 +190,10 @@ def _slopes(points: Sequence[Point], *, lives: bool) -> list[float]:
 def between_lives(name: str, points: Sequence[Point], bound: Bound) -> Growth | None:
     """Whether each life of a process ends higher than the one before, at the same age.
 
-    None if fewer than three lives can be compared.
+    None if fewer than `LIVES_MIN` lives can be compared.
     """
     ends = _ends(points)
-    if len(ends) < 3:
+    if len(ends) < LIVES_MIN:
         return None
     middle = median([value for _, value, _ in ends])
     slopes = _slopes(ends, lives=False)
