@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenure_server import exits, log, server_version
+from tenure_protocol.version import VERSION
+from tenure_server import exits, log
 from tenure_server.config import Config
 from tenure_server.config_load import ConfigError, Loaded, load
 from tenure_server.config_show import show
@@ -193,5 +194,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     add("--port-file", metavar="PATH", help="write where it listens to this file, as JSON")
     add("--check-config", action="store_true", help="print the effective settings and stop")
-    add("--version", action="version", version=f"tenure server {server_version()}")
+    add("--version", action="version", version=f"tenure server {VERSION}")
     return parser

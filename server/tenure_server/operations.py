@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tenure_protocol import PROTOCOL_VERSION, PROTOCOL_VERSION_MIN
 from tenure_protocol.errors import BadRequest, Draining, UnsupportedProtocol
 from tenure_protocol.limits import CLIENT_NAME_CHARS_MAX, WAIT_MS_MAX
-from tenure_server import server_version
+from tenure_protocol.version import VERSION
 from tenure_server.engine import Now
 from tenure_server.log import get_log
 from tenure_server.worker_operations import WORKER_OPERATIONS
@@ -27,7 +27,7 @@ FEATURES = [
 ]  # fmt: skip
 """What a client may rely on beyond the protocol version."""
 
-SERVER = f"tenure {server_version()}"
+SERVER = f"tenure {VERSION}"
 
 Operation = Callable[["Connection", int, Any, Now], None]
 

@@ -11,6 +11,7 @@ from tenure.cli.commands import Command, session_of
 from tenure.cli.render import done, show_text
 from tenure.cli.session import Session
 from tenure_protocol import PROTOCOL_VERSION
+from tenure_protocol.version import VERSION
 
 
 @click.command(cls=Command)
@@ -66,12 +67,9 @@ def drain(context: click.Context, off: bool) -> None:
 @click.pass_context
 def version(context: click.Context, ask: bool) -> None:
     """Show the version of this client, and with --server that of the broker."""
-    # Slow to import, and nothing else needs it.
-    from importlib.metadata import version as package_version
-
     session = session_of(context)
     record: dict[str, object] = {
-        "client": package_version("tenure"),
+        "client": VERSION,
         "protocol": PROTOCOL_VERSION,
         "python": ".".join(map(str, sys.version_info[:3])),
     }

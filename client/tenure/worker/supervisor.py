@@ -14,7 +14,6 @@ import asyncio
 import os
 import signal
 import socket
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tenure.core import fleet
@@ -40,6 +39,7 @@ from tenure.worker.specs import Queues, queue_names, show_queues
 from tenure.worker.stacks import slots_table
 from tenure.worker.staff import Staff
 from tenure.worker.stop import Stop
+from tenure_protocol.version import VERSION
 
 EXIT_OK = 0
 EXIT_CONFIG = 78
@@ -356,16 +356,12 @@ class Worker:
 
 def describe(options: WorkerOptions, queues: dict[str, Queues]) -> dict[str, Any]:
     """Who a worker is, for the broker and for people."""
-    try:
-        own_version = version("tenure")
-    except PackageNotFoundError:
-        own_version = "unknown"
     names = dict.fromkeys(name for each in queues.values() for name in queue_names(each))
     return {
         "name": options.name,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "version": own_version,
+        "version": VERSION,
         "app": options.app,
         "queues": list(names),
         "concurrency": sum(pool.size for pool in options.pools),

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from tenure_server import server_version
+from tenure_protocol.version import VERSION
 from tenure_server.counters import Histogram
 from tenure_server.http.queue_figures import SLICE_QUEUES, STATES, QueueFigures, queue_figures
 from tenure_server.hub import Hub
@@ -143,7 +143,7 @@ def _broker_families(hub: Hub, folded: int) -> Iterator[Any]:
     build = GaugeMetricFamily(
         "tenure_build_info", "What runs.", labels=["version", "python", "lmdb"]
     )
-    build.add_metric([server_version(), platform.python_version(), hub.capacity.lmdb_version], 1)
+    build.add_metric([VERSION, platform.python_version(), hub.capacity.lmdb_version], 1)
     yield build
 
 
