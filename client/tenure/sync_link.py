@@ -6,32 +6,39 @@ replies it met on the way, and hands the lead to one that still waits. So a thre
 pays for one send, one poll and one receive, and no switch of threads.
 
 A thread of its own keeps an idle connection alive; it leads only for the length of a ping.
+
+An exception may come up in a thread at any moment: Ctrl-C, a signal's handler, the limit of a
+task. So nobody waits while he holds the lock, which only `with` takes, and whoever changes
+something marks it `_torn` meanwhile. If that ends half done, the next thread puts it in order and
+gives the connection up, as if it had broken (`_mend`).
 """
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
-import weakref
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, TypeVar
 
+from tenure.address import Address
+from tenure.channel import Channel
 from tenure.core import link
 from tenure.core.call import Call
 from tenure.core.command import Command, read_result
 from tenure.errors import BrokerError, ClientClosed, ProtocolViolation
 from tenure.forks import begin_anew_after_fork
 from tenure.info import ServerInfo
+from tenure.keeper import Keeper
 from tenure.settings import Settings, mono_ms
 
 R = TypeVar("R")
 
-_RECEIVE_BYTES = 64 * 1024
-_RECEIVE_BYTES_MAX = 1024 * 1024
 _KEEPER_PAUSE_S_MIN = 0.05
-_KEEPER_PAUSE_S_MAX = 3_600.0
+_KEEPER = object()
+"""Leads for nobody's reply."""
+
+_Target = tuple[Address, float]
+"""Where to connect to, and how long that may take (s)."""
 
 
 class SyncLink:
@@ -47,21 +54,14 @@ class SyncLink:
         self._session = self._settings.new_session()
         self._dialer = self._settings.new_dialer()
         self._lock = threading.Lock()
-        self._leading = False
+        self._torn = False
+        """Whether a thread is changing something, or did not come to the end of that."""
+        self._leader: object | None = None
+        """The call whose thread leads."""
         self._alarm_ms = 0
         self._followers: dict[Call, threading.Lock] = {}
-        self._socket: socket.socket | None = None
-        self._poll = select.poll()
-        self._unwritten = memoryview(b"")
-        self._wants_write = False
-        self._receive_bytes = _RECEIVE_BYTES
-        # A byte in this pair interrupts the leader's poll.
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._wake_fd = self._wake_in.fileno()
-        self._poll.register(self._wake_fd, select.POLLIN)
-        self._keeper: threading.Event | None = None
+        self._channel = Channel()
+        self._keeper: Keeper | None = None
 
     # -- for the client -------------------------------------------------------------
 
@@ -85,6 +85,7 @@ class SyncLink:
             now_ms = self._before_send()
             call = self._session.submit(command, now_ms)
             self._send_out(now_ms)
+            self._torn = False
         return call
 
     def submit_all(self, commands: Iterable[Command[Any]]) -> list[Call]:
@@ -93,36 +94,17 @@ class SyncLink:
             now_ms = self._before_send()
             calls = [self._session.submit(command, now_ms) for command in commands]
             self._send_out(now_ms)
+            self._torn = False
         return calls
-
-    def _before_send(self) -> int:
-        if self._closed:
-            raise ClientClosed("the client is closed")
-        if self._socket is not None and not self._leading and not self._session.waiting:
-            # Was the idle connection closed meanwhile? Better to know before the send.
-            self._receive()
-        return mono_ms()
-
-    def _send_out(self, now_ms: int) -> None:
-        self._flush(now_ms)
-        self._settle()
-        if self._leading and self._leader_must_look():
-            self._wake()
-
-    def _leader_must_look(self) -> bool:
-        # What its poll does not know of: more to write, a sooner deadline, a broken socket.
-        sooner = self._session.alarm_ms < self._alarm_ms
-        return bool(self._unwritten) or sooner or self._socket is None
 
     def wait(self, call: Call, command: Command[R]) -> R:
         """The result of a command that was submitted. Raises what went wrong with it."""
         try:
-            with self._lock:
-                while not call.done:
-                    if self._leading:
-                        self._follow(call)
-                    else:
-                        self._lead(call)
+            while not call.done:
+                waiter = self._turn(call)
+                if waiter is not None:
+                    # The leader times this call out; without one, whoever led last wakes us.
+                    waiter.acquire()
         except BaseException:
             # Interrupted (by Ctrl-C, say): nobody waits for this reply any more.
             self.abandon(call)
@@ -134,226 +116,226 @@ class SyncLink:
     def abandon(self, call: Call) -> None:
         """Nobody will wait for `call`."""
         with self._lock:
+            self._begin()
             now_ms = mono_ms()
             self._session.abandon(call, now_ms)
+            self._followers.pop(call, None)
             # What gives back jobs that were there already leaves now, not with the next call.
             self._send_out(now_ms)
-            self._hand_over()
+            self._step_down(call)
+            self._torn = False
 
     def close(self) -> None:
         """Close the connection. Calls in flight end with `ClientClosed`. Leases stay."""
         with self._lock:
             if self._closed:
                 return
-            self._closed = True
+            self._begin()
             self._session.fail_all(ClientClosed("the client was closed while this call waited"))
             self._settle()
-            self._drop_socket()
+            self._channel.drop()
+            self._closed = True
             if self._keeper is not None:
-                self._keeper.set()
-            if self._leading:
-                self._wake()
-            else:
-                self._wake_in.close()
-                self._wake_out.close()
+                self._keeper.wake()
+            if self._leader is not None:
+                self._channel.wake()
+            self._step_down(None)
+            self._torn = False
 
-    # -- leading and following; the lock is held on entry and on exit ---------------------
+    # -- one turn; from here on the lock is held, but for _turn, _dial and keep_alive --------
 
-    def _follow(self, call: Call) -> None:
-        waiter = self._followers.get(call)
-        if waiter is None:
-            waiter = self._followers[call] = threading.Lock()
-            waiter.acquire()
-        self._lock.release()
-        try:
-            # The leader times this call out; without one, whoever led last has woken us.
-            waiter.acquire()
-        finally:
-            self._lock.acquire()
-            self._followers.pop(call, None)
+    def _turn(self, call: Call) -> threading.Lock | None:
+        """Lead for `call`: connect, or wait for the socket once, and see what time has brought.
 
-    def _lead(self, call: Call | None) -> None:
-        self._leading = True
-        try:
-            while not self._closed:
-                self._turn()
-                self._settle()
-                if call is None or call.done:
-                    return
-        finally:
-            self._leading = False
-            self._hand_over()
-            if self._closed:
-                self._wake_in.close()
-                self._wake_out.close()
+        If another thread leads: the lock that it will release.
+        """
+        with self._lock:
+            self._begin()
+            if self._leader is None and not call.done:
+                self._leader = call
+            if self._leader is not call or call.done:
+                waiter = self._follow(call)
+                self._torn = False
+                return waiter
+            target, pause_ms = self._next_step()
+            self._torn = False
+        if target is not None:
+            self._dial(target)
+            return None
+        events = self._channel.pause(pause_ms)
+        with self._lock:
+            self._begin()
+            if events and self._channel.is_ready(events):
+                self._receive()
+            self._tick()
+            self._settle()
+            if call.done:
+                self._step_down(call)
+            self._torn = False
+        return None
 
-    def _hand_over(self) -> None:
-        if not self._leading and self._followers:
-            self._followers.pop(next(iter(self._followers))).release()
+    def _begin(self) -> None:
+        """Before any change. At its end `_torn` is False again."""
+        if self._torn:
+            self._mend()
+        self._torn = True
+
+    def _mend(self) -> None:
+        # Where the other thread was is unknown: half of a reply may be read, half of a frame sent.
+        self._channel.drop()
+        error = ConnectionAbortedError("a thread was interrupted in the middle of its use")
+        link.torn(self._session, self._dialer, error, mono_ms())
+        # Who was to be woken is unknown, too; who wakes for nothing waits again.
+        for call in list(self._followers):
+            self._free(call)
+        if self._leader is not None:
+            self._channel.wake()
+
+    def _follow(self, call: Call) -> threading.Lock | None:
+        if call.done:
+            self._step_down(call)
+            return None
+        waiter = self._followers[call] = threading.Lock()
+        waiter.acquire()
+        return waiter
+
+    def _step_down(self, leader: object) -> None:
+        if self._leader is leader:
+            self._leader = None
+        if self._leader is not None:
+            return
+        if self._followers:
+            self._free(next(iter(self._followers)))
+        if self._closed:
+            self._channel.close()
 
     def _settle(self) -> None:
         for call in self._session.take_done():
-            waiter = self._followers.pop(call, None)
-            if waiter is not None:
-                waiter.release()
+            if call in self._followers:
+                self._free(call)
 
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):
-            self._wake_out.send(b"\0")
+    def _free(self, call: Call) -> None:
+        waiter = self._followers[call]
+        # Freed already, if an interrupt came before the next line.
+        if waiter.locked():
+            waiter.release()
+        del self._followers[call]
 
-    def _turn(self) -> None:
-        """Connect, or wait for the socket once; then see what time has brought."""
-        now_ms = mono_ms()
-        if self._socket is None:
-            self._connect(now_ms)
-        else:
-            if self._unwritten or self._session.frames_out:
-                self._flush(now_ms)
-            self._read_once(now_ms)
-        self._tick()
+    def _before_send(self) -> int:
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        self._begin()
+        if (
+            self._channel.connection is not None
+            and self._leader is None
+            and not self._session.waiting
+        ):
+            # Was the idle connection closed meanwhile? Better to know before the send.
+            self._receive()
+        return mono_ms()
+
+    def _send_out(self, now_ms: int) -> None:
+        self._flush(now_ms)
+        self._settle()
+        if self._leader is not None and self._leader_must_look():
+            self._channel.wake()
+
+    def _leader_must_look(self) -> bool:
+        # What its poll does not know of: more to write, a sooner deadline, a broken socket.
+        sooner = self._session.alarm_ms < self._alarm_ms
+        return bool(self._channel.unwritten) or sooner or self._channel.connection is None
 
     def _tick(self) -> None:
         now_ms = mono_ms()
         session = self._session
         session.tick(now_ms)
-        if session.dead is not None and self._socket is not None:
+        if session.dead is not None and self._channel.connection is not None:
             self._break(ConnectionAbortedError(session.dead), now_ms)
-        if self._unwritten or session.frames_out:
+        if self._channel.unwritten or session.frames_out:
             self._flush(now_ms)
 
-    def _read_once(self, now_ms: int) -> None:
-        self._alarm_ms = self._session.alarm_ms
-        events = self._pause(self._alarm_ms - now_ms)
-        if self._socket is not None and events:
-            self._receive()
+    def _next_step(self) -> tuple[_Target | None, int]:
+        """Where to connect to; or None, and how long to wait."""
+        if self._channel.connection is None:
+            return self._next_dial()
+        return None, self._pause_ms()
 
-    def _pause(self, milliseconds: int) -> bool:
-        """Wait, without the lock; whether the socket has something for us."""
-        poll, wake = self._poll, self._wake_fd
-        milliseconds = min(max(0, milliseconds), 2**31 - 1)
-        self._lock.release()
-        try:
-            events = poll.poll(milliseconds)
-        finally:
-            self._lock.acquire()
-        ready = False
-        for descriptor, _ in events:
-            if descriptor != wake:
-                ready = True
-            elif not self._closed:
-                with suppress(BlockingIOError):
-                    self._wake_in.recv(4096)
-        return ready
+    def _pause_ms(self) -> int:
+        """How long the leader may wait for the socket."""
+        now_ms = mono_ms()
+        if self._channel.unwritten or self._session.frames_out:
+            self._flush(now_ms)
+        self._alarm_ms = self._session.alarm_ms
+        return self._alarm_ms - now_ms
 
     # -- the socket -------------------------------------------------------------------
 
-    def _connect(self, now_ms: int) -> None:
-        session, dialer = self._session, self._dialer
+    def _next_dial(self) -> tuple[_Target | None, int]:
+        """Where to connect to now; or None, and how long to wait before that."""
+        session, dialer, now_ms = self._session, self._dialer, mono_ms()
+        self._alarm_ms = session.alarm_ms
         if dialer.at_ms > now_ms:
-            self._alarm_ms = session.alarm_ms
-            self._pause(min(dialer.at_ms, self._alarm_ms) - now_ms)
-            return
+            return None, min(dialer.at_ms, self._alarm_ms) - now_ms
         link.opening(session, dialer, now_ms)
-        timeout_ms = min(self._settings.connect_timeout_ms, max(1, session.alarm_ms - now_ms))
-        address = dialer.address
-        self._lock.release()
+        timeout_ms = min(self._settings.connect_timeout_ms, max(1, self._alarm_ms - now_ms))
+        return (dialer.address, timeout_ms / 1000), 0
+
+    def _dial(self, target: _Target) -> None:
         made: socket.socket | None = None
         trouble: Exception | None = None
         try:
-            made = socket.create_connection(address, timeout_ms / 1000)
+            made = socket.create_connection(*target)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             made.setblocking(False)
         except (OSError, UnicodeError) as error:
             trouble = error
-        finally:
-            self._lock.acquire()
-        now_ms = mono_ms()
-        if made is None or self._closed:
-            if made is not None:
-                made.close()
-            if trouble is not None:
-                link.no_connection(session, dialer, trouble, now_ms)
-            return
-        self._socket = made
-        self._poll.register(made, select.POLLIN)
-        session.begin(str(address), now_ms, self._settings.connect_timeout_ms)
-        self._keep()
+        with self._lock:
+            self._begin()
+            if self._closed:
+                if made is not None:
+                    made.close()
+            elif made is not None:
+                self._adopt(made, str(target[0]))
+            elif trouble is not None:
+                link.no_connection(self._session, self._dialer, trouble, mono_ms())
+            self._tick()
+            self._settle()
+            self._torn = False
+
+    def _adopt(self, made: socket.socket, address: str) -> None:
+        self._channel.adopt(made)
+        self._session.begin(address, mono_ms(), self._settings.connect_timeout_ms)
+        if self._keeper is None:
+            self._keeper = Keeper(self)
+        else:
+            self._keeper.wake()
 
     def _receive(self) -> None:
-        assert self._socket is not None
         try:
-            data = self._socket.recv(self._receive_bytes)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._break(error, mono_ms())
-            return
-        if not data:
-            self._break(ConnectionResetError("closed by the broker"), mono_ms())
-            return
-        full = len(data) == self._receive_bytes
-        self._receive_bytes = _RECEIVE_BYTES_MAX if full else _RECEIVE_BYTES
-        try:
-            link.received(self._session, self._dialer, data, mono_ms())
-        except (ProtocolViolation, BrokerError) as error:
+            data = self._channel.receive()
+            if data:
+                link.received(self._session, self._dialer, data, mono_ms())
+        except (OSError, ProtocolViolation, BrokerError) as error:
             self._break(error, mono_ms())
 
     def _flush(self, now_ms: int) -> None:
         """Write what the socket takes now; the leader waits for the rest."""
-        if self._socket is None:
+        channel = self._channel
+        if channel.connection is None:
+            return
+        data = b"" if channel.unwritten else self._session.take_out()
+        if not data and not channel.unwritten:
             return
         try:
-            if not self._unwritten:
-                data = self._session.take_out()
-                if not data:
-                    if self._wants_write:
-                        self._watch(False)
-                    return
-                sent = self._socket.send(data)
-                if sent < len(data):
-                    self._unwritten = memoryview(data)[sent:]
-            while self._unwritten:
-                self._unwritten = self._unwritten[self._socket.send(self._unwritten) :]
-        except (BlockingIOError, InterruptedError):
-            self._watch(True)
-            return
+            channel.write(data)
         except OSError as error:
             self._break(error, now_ms)
-            return
-        if self._wants_write:
-            self._watch(False)
-
-    def _watch(self, writable: bool) -> None:
-        if writable != self._wants_write and self._socket is not None:
-            events = select.POLLIN | (select.POLLOUT if writable else 0)
-            self._poll.modify(self._socket, events)
-            self._wants_write = writable
 
     def _break(self, error: Exception, now_ms: int) -> None:
-        self._drop_socket()
+        self._channel.drop()
         link.broken(self._session, self._dialer, error, now_ms)
 
-    def _drop_socket(self) -> None:
-        if self._socket is None:
-            return
-        self._poll.unregister(self._socket)
-        self._socket.close()
-        self._socket = None
-        self._unwritten = memoryview(b"")
-        self._wants_write = False
-
     # -- keep-alive ---------------------------------------------------------------------
-
-    def _keep(self) -> None:
-        if self._keeper is not None:
-            self._keeper.set()
-            return
-        event = self._keeper = threading.Event()
-        # A client that is dropped without being closed wakes its keeper, which then ends.
-        reference = weakref.ref(self, lambda _: event.set())
-        threading.Thread(
-            target=_keep_alive, args=(reference, event), name="tenure-keep-alive", daemon=True
-        ).start()
 
     def keep_alive(self) -> float | None:
         """Ping if it is time and nobody leads. The seconds until the next look; None: for ever.
@@ -363,37 +345,33 @@ class SyncLink:
         with self._lock:
             if self._closed:
                 raise ClientClosed("the client is closed")
-            if self._socket is None:
-                return None
-            if not self._leading:
+            self._begin()
+            leads = False
+            if self._leader is None and self._channel.connection is not None:
                 self._tick()
-                if self._session.pinging:
-                    self._lead(None)
                 self._settle()
-                self._hand_over()
+                leads = self._session.pinging and self._channel.connection is not None
+                self._leader = _KEEPER if leads else None
+                self._step_down(None)
+            pause_ms = self._pause_ms() if leads else 0
+            self._torn = False
+        events = self._channel.pause(pause_ms) if leads else []
+        with self._lock:
+            if leads:
+                self._begin()
+                if self._channel.is_ready(events):
+                    self._receive()
+                self._tick()
+                self._settle()
+                self._step_down(_KEEPER)
+                self._torn = False
+            if self._channel.connection is None:
+                return None
             return max(_KEEPER_PAUSE_S_MIN, (self._session.alarm_ms - mono_ms()) / 1000)
 
     def forked(self) -> None:
         """In a child of a fork: begin anew. The parent keeps the connection."""
         if self._closed:
             return
-        if self._socket is not None:
-            self._socket.close()
-        self._wake_in.close()
-        self._wake_out.close()
+        self._channel.close()
         self._start()
-
-
-def _keep_alive(reference: weakref.ref[SyncLink], event: threading.Event) -> None:
-    pause_s: float | None = 0.0
-    while True:
-        event.wait(None if pause_s is None else min(pause_s, _KEEPER_PAUSE_S_MAX))
-        event.clear()
-        kept = reference()
-        if kept is None:
-            return
-        try:
-            pause_s = kept.keep_alive()
-        except ClientClosed:
-            return
-        del kept

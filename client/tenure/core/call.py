@@ -1,4 +1,4 @@
-"""A command on its way, and the frame it becomes."""
+"""A command on its way, the frame it becomes, and the reply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenure.core.command import Command
+from tenure.errors import ProtocolViolation
 from tenure.packing import pack
+from tenure_protocol.wire import unpack
 
 _HEAD = struct.Struct(">IBBI")
 _SEQUENCE = struct.Struct(">BQ")
@@ -65,3 +67,18 @@ def frame_of(call: Call, producer: bytes, now_ms: int) -> bytes:
     rest = (op, args, producer, _SEQUENCE.pack(_UINT64, call.sequence), command.tail)
     length = _HEAD_BYTES_COUNTED + sum(map(len, rest))
     return b"".join((_HEAD.pack(length, _ARRAY3, _UINT32, call.id), *rest))
+
+
+def ghost_of(call: Call, deadline_ms: int) -> Call:
+    """What stands in for a call that ran out of time: `call` itself belongs to its waiter."""
+    ghost = Call(call.id, call.command, deadline_ms, 0, None, call.sequence)
+    ghost.sent_ms, ghost.abandoned = call.sent_ms, True
+    return ghost
+
+
+def reply_of(body: bytes) -> tuple[int, int, Any]:
+    """Id, status and content of a frame of the broker. Raises `ProtocolViolation`."""
+    frame = unpack(body)
+    if type(frame) is list and len(frame) >= 3 and type(frame[0]) is type(frame[1]) is int:
+        return frame[0], frame[1], frame[2]
+    raise ProtocolViolation("a frame of the broker must be [id, status, content]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tenure.core.command import Command
-from tenure.errors import ConnectionLost, OutcomeUnknown, RequestTimeout
+from tenure.errors import ConnectionLost, FrameTooLarge, OutcomeUnknown, RequestTimeout
 from tenure_protocol.durations import format_ms
 
 
@@ -34,3 +34,11 @@ def late_error(
     made = RequestTimeout(f"no connection to {address} for {command.op} within {after}: {trouble}")
     made.__cause__ = trouble
     return made
+
+
+def too_long_error(length: int, limit: int) -> FrameTooLarge:
+    """A request was longer than the broker takes, and stayed here."""
+    return FrameTooLarge(
+        f"a request of {length} bytes was not sent; the broker takes {limit}",
+        details={"bytes": length, "limit": limit},
+    )

@@ -36,3 +36,11 @@ def broken(session: Session, dialer: Dialer, error: Exception, now_ms: int) -> N
         dialer.lost(now_ms, error)
     else:
         no_connection(session, dialer, error, now_ms)
+
+
+def torn(session: Session, dialer: Dialer, error: Exception, now_ms: int) -> None:
+    """A step was interrupted, nobody knows where; if there was a connection, it was given up."""
+    session.mend()
+    if session.state != "closed":
+        session.lost(error, now_ms)
+        dialer.given_up(now_ms)

@@ -108,6 +108,10 @@ class Dialer:
         elif self._policy is not None:
             self._wait(self._policy, now_ms)
 
+    def given_up(self, now_ms: int) -> None:
+        """A connection with which nothing was wrong is gone: try the same address at once."""
+        self.at_ms = now_ms
+
     def failed(self, now_ms: int, error: Exception) -> CannotConnect | None:
         """A try failed. Returns the error for everybody who waits, if it was the last one."""
         address = self.address

@@ -12,21 +12,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
-from tenure.core.call import PING, Call, frame_of
+from tenure.core.call import PING, Call, frame_of, ghost_of, reply_of
 from tenure.core.command import Command
-from tenure.core.endings import broken_error, late_error
+from tenure.core.endings import broken_error, late_error, too_long_error
 from tenure.core.greeting import HELLO_ID, hello_frame, idle_share_ms, server_info
 from tenure.core.reconnect import cannot_connect
-from tenure.errors import (
-    BrokerError,
-    FrameTooLarge,
-    ProtocolViolation,
-)
+from tenure.errors import BrokerError, ProtocolViolation
 from tenure.info import ServerInfo
 from tenure_protocol.errors import error_from_wire
 from tenure_protocol.frames import HEADER_BYTES, FrameDecoder
 from tenure_protocol.limits import ENQUEUES_UNANSWERED_MAX, FRAME_BYTES_MAX
-from tenure_protocol.wire import unpack
 
 FRAME_BYTES_ACCEPTED_MAX = 4 * FRAME_BYTES_MAX
 """The longest frame taken from a broker, whatever limit it claims to have."""
@@ -193,12 +188,9 @@ class Session:
         frame = frame_of(call, self._producer, now_ms)
         length, limit = len(frame) - HEADER_BYTES, self.server.frame_bytes_max
         if length > limit:
-            self._drop(call)
-            call.error = FrameTooLarge(
-                f"a request of {length} bytes was not sent; the broker takes {limit}",
-                details={"bytes": length, "limit": limit},
-            )
+            call.error = too_long_error(length, limit)
             self._finish(call)
+            self._drop(call)
             return
         self._out.append(frame)
         self._untaken.append(call)
@@ -237,12 +229,7 @@ class Session:
         """
         self._received_ms = now_ms
         for body in self._decoder.feed(data):
-            frame = unpack(body)
-            if type(frame) is not list or len(frame) < 3:
-                raise ProtocolViolation("a frame of the broker must be [id, status, content]")
-            request_id, status, content = frame[0], frame[1], frame[2]
-            if type(request_id) is not int or type(status) is not int:
-                raise ProtocolViolation("a frame of the broker must be [id, status, content]")
+            request_id, status, content = reply_of(body)
             if self.state == "open" and request_id:
                 self._reply(request_id, status, content, now_ms)
             else:
@@ -252,13 +239,9 @@ class Session:
         error = error_from_wire(content) if status == 1 else None
         if status not in (0, 1):
             raise ProtocolViolation(f"a reply has status 0 or 1, not {status}")
-        call = self._pending.pop(request_id, None)
+        call = self._pending.get(request_id)
         if call is None:
             return
-        if call.sequence:
-            self._unanswered.pop(call.sequence, None)
-            if self._held:
-                self._admit(now_ms)
         if call is self._ping:
             self._ping = None
         call.error = error
@@ -266,6 +249,9 @@ class Session:
         if call.abandoned and error is None and call.command.late is not None:
             self._put_right(call, now_ms)
         self._finish(call)
+        self._drop(call)
+        if self._held:
+            self._admit(now_ms)
 
     def _put_right(self, call: Call, now_ms: int) -> None:
         assert call.command.late is not None
@@ -320,20 +306,38 @@ class Session:
             elif call.sent_ms < 0:
                 continue
             elif not (self._repeats and call.command.repeat) or (fatal and call.suspect):
-                self._drop(call)
                 call.error = broken_error(call.command, self.address, error)
                 self._finish(call)
+                self._drop(call)
             else:
                 call.sent_ms = -1
                 call.suspect = fatal
         self._admit(now_ms)
 
+    def mend(self) -> None:
+        """Put in order what a step that an exception ended half done has left.
+
+        The shell gives the connection up then. A call leaves `_pending` after it is done, never
+        before, so that none can have been forgotten.
+        """
+        for call in [call for call in self._pending.values() if call.done]:
+            self._drop(call)
+        calls = list(self._pending.values())
+        given = sorted(call.sequence for call in calls if call.sequence)
+        self._unanswered = dict.fromkeys(given)
+        # A sequence that was given to a call and not yet counted would else be given to a second.
+        self._next_sequence = max([self._next_sequence, *(number + 1 for number in given)])
+        self._held = deque(
+            call for call in calls if call.command.tail is not None and not call.sequence
+        )
+        self._soonest_ms = 0
+
     def fail_all(self, error: Exception) -> None:
         """End every call with `error`: the client was closed, or there is no broker."""
         for call in list(self._pending.values()):
-            self._drop(call)
             call.error = error
             self._finish(call)
+            self._drop(call)
         self._held.clear()
         self._soonest_ms = _NEVER
 
@@ -382,11 +386,8 @@ class Session:
             return
         if self.state == "open" and self._received_ms <= call.sent_ms and self.dead is None:
             self.dead = f"nothing was received since {call.command.op} was sent"
-        # A late reply may still bring leases to give back: the entry stays for a while,
-        # as another call, for `call` itself belongs to its waiter.
-        ghost = Call(call.id, call.command, now_ms + self._timeout_ms, 0, None, call.sequence)
-        ghost.sent_ms, ghost.abandoned = call.sent_ms, True
-        self._pending[call.id] = ghost
+        # A late reply may still bring leases to give back: the entry stays for a while.
+        ghost = self._pending[call.id] = ghost_of(call, now_ms + self._timeout_ms)
         self._soonest_ms = min(self._soonest_ms, ghost.deadline_ms)
 
     def _late_error(self, call: Call) -> Exception:
