@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from ctypes import c_ulong, py_object, pythonapi
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
+
+R = TypeVar("R")
 
 CancelReason = Literal["cancelled", "lease_lost", "timeout", "shutdown"]
 """Why a job is stopped: somebody asked, another worker may have it, its hard limit is over, or
@@ -84,21 +87,24 @@ class ThreadGuard:
     """Raises exceptions inside the thread that made it, until it is closed.
 
     An exception that is thrown arrives when the thread runs Python code next: not within
-    `time.sleep` or a query, but after it.
+    `time.sleep` or a query, but after it; nor within `unharmed`.
     """
 
-    __slots__ = ("_lock", "_open", "_thrown", "thread")
+    __slots__ = ("_held_back", "_lock", "_open", "_thrown", "_unharmed", "thread")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.thread = threading.get_ident()
         self._open = True
         self._thrown = False
+        self._unharmed = False
+        self._held_back: type[BaseException] | None = None
+        _here.guard = self
 
     def throw(self, kind: type[BaseException]) -> None:
         """Raise `kind` in the thread, if the guard is still open."""
         with self._lock:
-            if self._open:
+            if self._open and not self.holds_back(kind):
                 self._thrown = True
                 pythonapi.PyThreadState_SetAsyncExc(c_ulong(self.thread), py_object(kind))
 
@@ -110,3 +116,35 @@ class ThreadGuard:
             # None takes back what has not arrived yet.
             pythonapi.PyThreadState_SetAsyncExc(c_ulong(self.thread), None)
             self._thrown = False
+
+    def holds_back(self, kind: type[BaseException]) -> bool:
+        """Whether the thread is in `unharmed`; then `kind` is raised at its end."""
+        if self._unharmed:
+            self._held_back = kind
+        return self._unharmed
+
+    def unharmed(self, action: Callable[[], R]) -> R:
+        """Do something in the guard's thread that must not be left half done. Not nested."""
+        # What was thrown before arrives where this block ends, at the latest.
+        with self._lock:
+            self._unharmed = True
+        try:
+            return action()
+        finally:
+            with self._lock:
+                self._unharmed = False
+                kind, self._held_back = self._held_back, None
+            if kind is not None:
+                raise kind
+
+
+_here = threading.local()
+
+
+def unharmed(action: Callable[[], R]) -> R:
+    """Do something short that the other threads of the process rely on.
+
+    No limit and no lost lease of the job that runs in this thread comes up before it is done.
+    """
+    guard: ThreadGuard | None = getattr(_here, "guard", None)
+    return action() if guard is None else guard.unharmed(action)

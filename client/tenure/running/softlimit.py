@@ -119,7 +119,7 @@ def call_limited(call: Callable[[], Any], soft_ms: int | None, control: JobContr
             if soft_ms is None:
                 return call()
             if threading.current_thread() is threading.main_thread():
-                return _with_signal(call, soft_ms)
+                return _with_signal(call, soft_ms, guard)
             return _with_alarm(call, soft_ms, guard)
         finally:
             guard.close()
@@ -131,20 +131,23 @@ def call_limited(call: Callable[[], Any], soft_ms: int | None, control: JobContr
 
 
 def _with_alarm(call: Callable[[], Any], soft_ms: int, guard: ThreadGuard) -> Any:
-    alarm = alarms.after(soft_ms / 1000, partial(guard.throw, SoftTimeout))
+    fire = partial(guard.throw, SoftTimeout)
+    alarm = guard.unharmed(partial(alarms.after, soft_ms / 1000, fire))
     try:
         return call()
     finally:
-        alarm.cancel()
+        guard.unharmed(alarm.cancel)
 
 
-def _with_signal(call: Callable[[], Any], soft_ms: int) -> Any:
+def _with_signal(call: Callable[[], Any], soft_ms: int, guard: ThreadGuard) -> Any:
     armed = True
 
     def ring(number: int, frame: FrameType | None) -> None:
         nonlocal armed
         if armed:
             armed = False
+            if guard.holds_back(SoftTimeout):
+                return
             raise SoftTimeout(_told(soft_ms))
 
     before = signal.signal(signal.SIGALRM, ring)

@@ -9,6 +9,7 @@ from time import monotonic_ns
 from tenure.core.failure import clean_text
 from tenure.errors import TenureError
 from tenure.running.alarms import Alarm, alarms
+from tenure.running.control import unharmed
 from tenure.running.port import SaveDone
 from tenure.worker.child.notes import Notes
 from tenure.worker.child.wire import Wire
@@ -41,15 +42,16 @@ class ChildPort:
     def progress(self, n: float, total: float | None, message: str | None) -> None:
         """Tell how far the job is; at once, or when the last message is old enough."""
         told = None if message is None else clean_text(message)
-        with _lock:
-            self._opened().progress((n, total, told))
-            self._send_or_wait()
-        self._wire.flush()
+        unharmed(lambda: self._tell(lambda notes: notes.progress((n, total, told))))
 
     def log(self, line: str) -> None:
         """Tell a line; at once, or when the last message is old enough."""
+        told = clean_text(line)
+        unharmed(lambda: self._tell(lambda notes: notes.line(told)))
+
+    def _tell(self, note: Callable[[Notes], None]) -> None:
         with _lock:
-            self._opened().line(clean_text(line))
+            note(self._opened())
             self._send_or_wait()
         self._wire.flush()
 
@@ -60,6 +62,9 @@ class ChildPort:
             much = f"it has {len(data)} bytes, the limit is {CHECKPOINT_BYTES_MAX}"
             done(TenureError(much))
             return
+        unharmed(lambda: self._save(data, done))
+
+    def _save(self, data: bytes, done: SaveDone) -> None:
         with _lock:
             closed = self._closed
             if not closed:
