@@ -108,6 +108,57 @@ def test_a_settlement_lost_in_a_crash_leaves_the_lease_as_it_was(world: World, h
     assert world.state(job.id) == "gone"
 
 
+def test_a_lease_of_another_length_is_promised_only_when_durable(world: World) -> None:
+    world.enqueue("q", 1)
+    job = world.reserve_one(lease_ms=1_000)
+    world.send_enqueue("other", 1)
+    request = world.send("extend", [[[job.id, job.attempt, 600_000]]])
+    for step in (world.seal, world.land):
+        assert not world.answered(request)
+        step()
+    assert not world.answered(request)
+    world.announce()
+    assert world.result(request) == [0]
+    world.crash()
+    world.pass_time(599_999)
+    assert world.state(job.id) == "leased"
+
+
+def test_a_lease_whose_longer_time_was_lost_in_a_crash_was_never_promised_it(world: World) -> None:
+    world.enqueue("q", 1)
+    job = world.reserve_one(lease_ms=1_000)
+    world.send_enqueue("other", 1)
+    longer = world.send("extend", [[[job.id, job.attempt, 600_000]]])
+    again = world.send("extend", [[[job.id, job.attempt]]])
+    world.seal()
+    on_its_way = world.send("extend", [[[job.id, job.attempt, 600_000]]])
+    assert not any(world.answered(request) for request in (longer, again, on_its_way))
+    world.crash()
+    world.pass_time(1_000)
+    assert world.reserve_one(who="other").id == job.id
+
+
+def test_an_extension_that_waited_is_answered_with_the_commit_that_it_waited_for(
+    world: World,
+) -> None:
+    world.enqueue("q", 1)
+    job = world.reserve_one()
+    longer = world.send("extend", [[[job.id, job.attempt, 600_000]]])
+    world.seal()
+    again = world.send("extend", [[[job.id, job.attempt]]])
+    batches = world.batches
+    world.land()
+    world.announce()
+    assert (world.result(longer), world.result(again)) == ([0], [0])
+    assert (world.seal(), world.batches) == (None, batches)
+
+
+def test_an_extension_is_answered_at_once_while_nothing_is_written(world: World) -> None:
+    world.enqueue("q", 1)
+    job = world.reserve_one()
+    assert world.answered(world.send("extend", [[[job.id, job.attempt]]]))
+
+
 def test_a_confirmed_ack_is_never_delivered_again(world: World) -> None:
     world.enqueue("q", 20)
     for job in world.reserve("q", 20):

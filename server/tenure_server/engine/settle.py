@@ -269,11 +269,10 @@ def _give_back(core: Core, session: Session, op: str, raw: object) -> dict[str, 
 
 def extend(core: Core, session: Session, _request_id: int, raw: object) -> object:
     """[[id, attempt, lease_ms?], ...] -> outcomes: the leases run on from now."""
-    wrote = core.disk.writes
-    outcomes = each(core, "extend", raw, _extend)
-    # An extension is not written (a restart re-arms every lease in full) and waits for nothing.
-    core.instant = core.instant or core.disk.writes == wrote
-    return outcomes
+    # An extension by the same length is not written (a restart re-arms every lease in full), and
+    # is answered at once when nothing is on its way to the disk. Else it waits for that: another
+    # length may be in it, this one or an earlier one that was not answered yet.
+    return each(core, "extend", raw, _extend)
 
 
 def _extend(core: Core, lease: Lease, entry: list[object]) -> object:
