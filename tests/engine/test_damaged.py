@@ -16,6 +16,7 @@ from tenure_storage.store import (
     LANES,
     LEASES,
     PRODUCERS,
+    QUEUES,
     STATES,
     TABLES,
     UNIQUE,
@@ -273,3 +274,40 @@ def test_jobs_of_a_purged_line_stay_gone_when_its_chore_row_is_damaged(world: Wo
     for name in ("q", "other", "third"):
         world.enqueue(name, 1)
         assert len(world.reserve(name, 100)) == 1
+
+
+def test_a_queue_whose_row_was_damaged_keeps_what_it_is_given_afterwards(world: World) -> None:
+    world.enqueue("q", 1)
+    key = harm(world, QUEUES)
+    world.turn()
+    assert "queue_row_damaged" in world.event_names()
+    assert bytes([QUEUES]) + key in world.store.rows(DAMAGED)
+    assert world.queue()["settings"]["paused"] is True
+    ids = world.enqueue("q", 3)
+    world.crash()
+    world.turn()
+    assert [world.state(job_id) for job_id in ids] == ["ready"] * 3
+    assert world.counts() == {"ready": 3}
+    world.call("queue.resume", {"queue": "q"})
+    assert [job.id for job in world.reserve("q", 10)] == ids
+    assert world.event_names().count("queue_row_damaged") == 1
+
+
+@pytest.mark.parametrize("after", ["create", "purge"])
+def test_a_queue_whose_row_was_damaged_takes_no_other_queues_line(world: World, after: str) -> None:
+    world.enqueue("a", 1)
+    world.create("b")
+    if after == "purge":
+        # The line that b leaves is free, but for the chore that still has to find it empty.
+        world.send("queue.purge", {"queue": "b"})
+        world.seal()
+        world.land()
+    harm(world, QUEUES)
+    world.send_enqueue("a", 2)
+    [other] = world.enqueue("b", 1)
+    world.live(5_000)
+    world.crash()
+    assert (world.counts("a"), world.counts("b")) == ({"ready": 2}, {"ready": 1})
+    assert [job.id for job in world.reserve("b", 10)] == [other]
+    world.call("queue.resume", {"queue": "a"})
+    assert len(world.reserve("a", 10)) == 2

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from tenure_server.engine import chores
-from tenure_server.engine.control import tally_key
+from tenure_server.engine.control import save_queue, tally_key
 from tenure_server.engine.core import Core
 from tenure_server.engine.lanes import Lane
 from tenure_server.engine.leases import Bucket, Bundle, Lease
-from tenure_server.engine.queues import Queue, change_settings
+from tenure_server.engine.queues import Queue, Settings, change_settings
 from tenure_server.engine.space import Space
 from tenure_storage.layout import (
     RETRYING,
@@ -38,10 +38,12 @@ def load(core: Core) -> None:
     """Fills an empty core from its durable space."""
     space = core.disk
     _load_meta(core)
-    for key, row in _rows(space, QUEUES):
-        _load_queue(core, key, row)
+    lost = [key for key, row in _rows(space, QUEUES) if not _load_queue(core, key, row)]
     for key, row in _rows(space, CHORES):
         _load_chore(core, key, row)
+    # Now it is known which lines are in use.
+    for key in lost:
+        _renew_queue(core, key)
     whole = _load_leases(core)
     if not all([whole, *(_load_lane(core, key, row) for key, row in _rows(space, LANES))]):
         _recount(core)
@@ -76,22 +78,41 @@ def _load_meta(core: Core) -> None:
     core.clock_high_ms = high_ms
 
 
-def _load_queue(core: Core, key: bytes, row: bytes) -> None:
-    number, name = int.from_bytes(key[:4], "big"), key[4:].decode()
+def _load_queue(core: Core, key: bytes, row: bytes) -> bool:
+    """Takes a queue in; False if its row is damaged."""
     try:
         fields: dict[str, Any] = opened_map(key, row)
         settings = change_settings(core.defaults, fields["settings"])
         line, created_at_ms = fields["line"], fields["created_at_ms"]
     except Damaged:
-        # Its name and number are in the key; where its jobs are is not. It waits, paused, for
-        # a person, and `tenure store verify` lists the jobs of the line nobody owns.
         core.disk.set_aside(QUEUES, key, row)
-        settings = change_settings(core.defaults, {"paused": True})
-        line, created_at_ms = core.new_line(False), core.now.wall_ms
-        core.event("error", "queue_row_damaged", queue=name)
-    volatile = settings.durability == "memory"
-    if volatile:
+        return False
+    if settings.durability == "memory":
         line = core.new_line(True)
+    _add_queue(core, key, line, settings, created_at_ms)
+    return True
+
+
+def _renew_queue(core: Core, key: bytes) -> None:
+    """A queue whose row is damaged waits, paused, for a person.
+
+    Its name and number are in the key; where its jobs are is not: `tenure store verify` lists the
+    jobs of the line that nobody owns. It gets a line and a row of its own, so that what it is
+    given from now on is found by the next start.
+    """
+    settings = change_settings(core.defaults, {"paused": True})
+    line = core.new_line(settings.durability == "memory")
+    queue = _add_queue(core, key, line, settings, core.now.wall_ms)
+    save_queue(core, queue)
+    for chore in core.chores.values():
+        if chore.kind == "sweep_line" and chore.queue_number == queue.number:
+            core.retired[chore.line] = queue
+    core.event("error", "queue_row_damaged", queue=queue.name)
+
+
+def _add_queue(core: Core, key: bytes, line: int, settings: Settings, created_at_ms: int) -> Queue:
+    number, name = int.from_bytes(key[:4], "big"), key[4:].decode()
+    volatile = settings.durability == "memory"
     space = core.memory if volatile else core.disk
     queue = Queue(name, number, line, settings, space, created_at_ms)
     core.queues[name] = core.by_number[number] = core.by_line[line] = queue
@@ -101,6 +122,7 @@ def _load_queue(core: Core, key: bytes, row: bytes) -> None:
             queue.tally = list(opened_map(tally_key(number), tally))
         except Damaged:
             core.disk.set_aside(META, tally_key(number), tally)
+    return queue
 
 
 def _load_chore(core: Core, key: bytes, row: bytes) -> None:
