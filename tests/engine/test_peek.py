@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tenure_protocol.errors import BadRequest, QueueNotFound
+from tenure_protocol.limits import ERROR_MESSAGE_CHARS_MAX, TRACEBACK_CHARS_MAX
+from tenure_protocol.wire import pack
 from tenure_storage.store import JOBS
 from tests.support.world import HOUR_MS, World
 
@@ -112,6 +114,47 @@ def test_large_bodies_do_not_make_large_pages(world: World) -> None:
     assert sum(len(job["body"]) for job in page["jobs"]) < 12_000_000
     assert page["cursor"] is not None
     assert len(world.peek("q", "ready")) == 15
+
+
+def with_long_histories(world: World, jobs: int, attempts: int) -> list[bytes]:
+    """Jobs that have failed, each time with as much to tell as is kept."""
+    world.create(max_attempts=attempts + 1, retry=["fixed", 0, 0], retention_ms=HOUR_MS)
+    ids = world.enqueue("q", jobs)
+    error = {"message": "m" * ERROR_MESSAGE_CHARS_MAX, "traceback": "t" * TRACEBACK_CHARS_MAX}
+    for _ in range(attempts):
+        leased = world.reserve("q", jobs)
+        world.call("fail", [[[job.id, job.attempt, error] for job in leased]])
+    return ids
+
+
+@pytest.mark.parametrize("state", ["ready", "leased", "dead", "succeeded"])
+def test_long_histories_do_not_make_large_pages(state: str) -> None:
+    world = World(reply_bytes_max=1_000_000)
+    ids = with_long_histories(world, 30, 4)
+    leased = [] if state == "ready" else world.reserve("q", 30)
+    for job in leased if state in ("dead", "succeeded") else []:
+        world.ack(job) if state == "succeeded" else world.fail(job, dead=True)
+    seen: list[bytes] = []
+    cursor: object = None
+    while not seen or cursor is not None:
+        page = world.call("peek", {"queue": "q", "state": state, "limit": 1000, "cursor": cursor})
+        assert len(pack(page)) < 1_150_000, "the limit, and one job more"
+        seen += [job["id"] for job in page["jobs"]]
+        cursor = page["cursor"]
+    assert sorted(seen) == sorted(ids)
+
+
+@pytest.mark.parametrize("state", ["ready", "dead"])
+def test_what_a_long_reply_holds_is_told_with_history_and_notes(world: World, state: str) -> None:
+    [job_id] = with_long_histories(world, 1, 5)
+    job = world.reserve_one()
+    notes = {"checkpoint": bytes(65_536), "log": ["l" * 1_000] * 20}
+    world.call("note", [[[job.id, job.attempt, notes]]])
+    world.release(job) if state == "ready" else world.fail(job, dead=True)
+    info = world.get(job_id)
+    assert info["state"] == state
+    world.engine.execute(world.session("worker"), 1_000, "get", [job_id], world.now)
+    assert world.engine.bulk_bytes > 0.95 * len(pack(info)) > 150_000
 
 
 @pytest.mark.parametrize(

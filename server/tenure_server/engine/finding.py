@@ -44,6 +44,11 @@ class Live(NamedTuple):
     state: StateRow | None
     lease: Lease | None
 
+    @property
+    def shown_bytes(self) -> int:
+        """About how much its info is as it travels: twenty tracebacks outweigh most bodies."""
+        return len(self.row) + (0 if self.state is None else len(self.state.history))
+
 
 def state_of(space: Space, job_id: bytes) -> StateRow | None:
     """What is remembered of a job beside its record."""
@@ -76,6 +81,10 @@ def _notes(space: Space, job_id: bytes, state: StateRow | None, full: bool) -> d
     if not full:
         return {"progress": notes.get("progress")}
     return {**notes, "checkpoint": noted(space, job_id, CHECKPOINT)}
+
+
+def _notes_bytes(notes: dict[str, Any]) -> int:
+    return len(notes.get("checkpoint") or b"") + sum(map(len, notes.get("log") or ()))
 
 
 def read_job(core: Core, place: bytes) -> bytes | None:
@@ -138,12 +147,13 @@ def show(core: Core, job_id: bytes) -> dict[str, object]:
 
 
 SHOWN_BYTES = 4_096
-"""About how much memory the info of a job or queue takes beside its body."""
+"""About how much memory the info of a job or queue takes beside its body, history and notes."""
 
 
 def show_live(core: Core, live: Live, body: bool = True, full: bool = True) -> dict[str, object]:
     """The info of an unfinished job; without log and checkpoint if not `full`."""
-    core.bulk_bytes += SHOWN_BYTES + len(live.row)
+    notes = _notes(live.queue.space, live.id, live.state, full)
+    core.bulk_bytes += SHOWN_BYTES + live.shown_bytes + _notes_bytes(notes)
     record = unpack_record(live.row)
     ready_at_ms = ready_at_of(live.place)
     shown = "leased" if live.lease else waiting_state(record.flags, ready_at_ms, core.now)
@@ -158,7 +168,7 @@ def show_live(core: Core, live: Live, body: bool = True, full: bool = True) -> d
         lease=live.lease,
         now=core.now,
         body=body,
-        notes=_notes(live.queue.space, live.id, live.state, full),
+        notes=notes,
     )
 
 
@@ -166,9 +176,11 @@ def show_ended(
     core: Core, queue: Queue, entry: dict[str, Any], body: bool = True, full: bool = True
 ) -> dict[str, object]:
     """The info of a dead or finished job, from its entry; see `show_live`."""
-    core.bulk_bytes += SHOWN_BYTES + len(entry["record"]) + len(entry.get("result") or b"")
-    row_of_state = entry["state"]
+    row_of_state, result = entry["state"], entry.get("result")
     state = parse_state(row_of_state) if row_of_state else None
+    notes = _notes(queue.space, entry["id"], state, full)
+    core.bulk_bytes += SHOWN_BYTES + len(entry["record"]) + len(row_of_state) + _notes_bytes(notes)
+    core.bulk_bytes += len(result or b"")
     return job_info(
         queue,
         entry["id"],
@@ -179,9 +191,9 @@ def show_ended(
         state=state,
         lease=None,
         now=core.now,
-        result=entry.get("result"),
+        result=result,
         ended_at_ms=entry.get("died_at_ms") or entry.get("ended_at_ms"),
         reason=entry.get("reason"),
         body=body,
-        notes=_notes(queue.space, entry["id"], state, full),
+        notes=notes,
     )

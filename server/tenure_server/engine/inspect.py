@@ -137,8 +137,9 @@ def _peek_waiting(
             shown = waiting_state(row[4], ready_at_of(key), core.now)
             if key in queue.space.leases.places or shown != state or not intact(key, row):
                 continue
-            jobs.append(show_live(core, _live(queue, key, row), body, full=False))
-            size += len(row)
+            live = _live(queue, key, row)
+            jobs.append(show_live(core, live, body, full=False))
+            size += live.shown_bytes
             if len(jobs) >= limit or size >= core.limits.reply_bytes_max:
                 return {"jobs": jobs, "cursor": after}
         if following is None:
@@ -173,7 +174,7 @@ def _peek_leased(
             live = find_live(core, lease.id)
             if live is not None:
                 jobs.append(show_live(core, live, body, full=False))
-                size += lease.size
+                size += live.shown_bytes
             if len(jobs) >= limit or size >= core.limits.reply_bytes_max:
                 return {"jobs": jobs, "cursor": slot_key(slot) + lease.id}
         looked += 1
