@@ -164,24 +164,44 @@ def test_a_refused_enqueue_is_not_remembered(world: World) -> None:
     assert [job.id for job in world.reserve("q", 9)] == ids
 
 
-def test_what_is_remembered_is_bounded_by_age() -> None:
+def remembered(world: World, durability: str) -> int:
+    """How many requests to queues of that durability are remembered."""
+    return (world.store if durability == "disk" else world.volatile).count(PRODUCERS)
+
+
+@pytest.mark.parametrize("durability", ["disk", "memory"])
+def test_what_is_remembered_is_bounded_by_age(durability: str) -> None:
     world = World(producer_ttl_ms=HOUR_MS)
+    world.create(durability=durability)
     for n in range(20):
         enqueue(world, 1, 1, producer=bytes([n]) * 16)
-    assert world.store.count(PRODUCERS) == 20
+    assert remembered(world, durability) == 20
     world.pass_time(2 * HOUR_MS)
     world.pass_time(DAY_MS)
     enqueue(world, 1, 1, producer=b"\xff" * 16)
     world.pass_time(DAY_MS - HOUR_MS)
-    assert world.store.count(PRODUCERS) <= 1
+    assert remembered(world, durability) <= 1
 
 
-def test_too_many_producers_are_cut_down_to_those_heard_last() -> None:
+@pytest.mark.parametrize("durability", ["disk", "memory"])
+def test_too_many_producers_are_cut_down_to_those_heard_last(durability: str) -> None:
     world = World(producer_rows_max=50)
+    world.create(durability=durability)
     for n in range(200):
         enqueue(world, 1, 1, producer=n.to_bytes(16, "big"))
     world.live(30_000)
-    assert world.store.count(PRODUCERS) <= 50
+    assert remembered(world, durability) <= 50
     last = enqueue(world, 2, 1, producer=bytes(16))
     world.live(30_000)
     assert enqueue(world, 2, 1, producer=bytes(16)) == last
+
+
+def test_a_broker_that_remembers_nobody_any_more_sleeps() -> None:
+    world = World(producer_ttl_ms=HOUR_MS)
+    for durability in ("disk", "memory"):
+        world.create(durability, durability=durability)
+        world.enqueue(durability, 1, producer=P1, sequence=1)
+        world.ack(world.reserve_one(durability))
+    world.live(2 * HOUR_MS)
+    assert (remembered(world, "disk"), remembered(world, "memory")) == (0, 0)
+    assert world.engine.alarm_mono_ms(world.now) is None

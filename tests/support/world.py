@@ -35,7 +35,7 @@ TURNS_MAX = 5_000
 
 
 class World:
-    """One engine, its store and its clocks. `batches` counts commits, `events` what was logged."""
+    """One engine, its stores and its clocks. `batches` counts commits, `events` what was logged."""
 
     def __init__(
         self,
@@ -63,13 +63,14 @@ class World:
         self.replies: dict[int, Reply] = {}
         self.asked: dict[int, str] = {}
         self.sessions: dict[str, Session] = {}
+        self.volatile = MemoryStore()
         self.engine = Engine(
             self.store,
             limits=self.limits,
             now=self.now,
             random=self.random.random,
             new_id=self.random.randbytes,
-            volatile=MemoryStore(),
+            volatile=self.volatile,
             clock_cut_ms=self.clock_cut_ms,
         )
         self._take_events()

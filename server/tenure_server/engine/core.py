@@ -84,7 +84,6 @@ class Core:
         self.settled_before: dict[bytes, int] = {}
         self.producers: OrderedDict[bytes, int] = OrderedDict()
         """The highest sequence of the producers seen last, the latest at the end."""
-        self.producer_cursor = b""
         self.producer_sweep_ms = 0
         self.changed_tallies: dict[int, Queue] = {}
         self.store_full = False

@@ -178,7 +178,7 @@ class Engine:
         sweeps.run_chores(core)
         if core.has_producers and core.producer_sweep_ms <= core.now.mono_ms:
             core.producer_sweep_ms = core.now.mono_ms + sweeps.PRODUCER_SWEEP_MS
-            sweeps.forget_producers(core, core.disk)
+            sweeps.forget_producers(core)
         self._turn()
 
     def alarm_mono_ms(self, now: Now) -> int | None:

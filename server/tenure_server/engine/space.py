@@ -47,6 +47,7 @@ class Space:
         "leases",
         "next_due_ms",
         "open",
+        "producer_cursor",
         "runs",
         "store",
         "volatile",
@@ -66,6 +67,8 @@ class Space:
         self.window_bytes = 0
         self.writes = False
         self.next_due_ms = 0
+        self.producer_cursor = b""
+        """How far the sweep of the producers has come."""
         self.damaged: list[tuple[int, bytes]] = []
 
     def get(self, table: int, key: bytes) -> bytes | None:

@@ -254,12 +254,18 @@ def _forget(core: Core, queue: Queue, table: int, until_ms: int, later_ms: int) 
 # ---- producers ---------------------------------------------------------------------------
 
 
-def forget_producers(core: Core, space: Space) -> None:
-    """Deletes what is remembered of producers that were silent for long; one slice."""
+def forget_producers(core: Core) -> None:
+    """Deletes what is remembered of producers that were silent for long; one slice of each space."""
+    passed = [_forget_producers(core, space) for space in (core.disk, core.memory)]
+    core.has_producers = not all(passed)
+
+
+def _forget_producers(core: Core, space: Space) -> bool:
+    """One slice; whether the space remembers nobody any more."""
     before_ms = core.now.wall_ms - core.limits.producer_ttl_ms
     # Too many: only those that were heard last are remembered.
     crowded = space.store.count(PRODUCERS) > core.limits.producer_rows_max
-    rows, following = space.scan(PRODUCERS, core.producer_cursor, b"\xff" * 18, SLICE_ROWS)
+    rows, following = space.scan(PRODUCERS, space.producer_cursor, b"\xff" * 18, SLICE_ROWS)
     for key, row in rows:
         try:
             old = unpack_producer(key, row).now_ms < before_ms
@@ -267,6 +273,5 @@ def forget_producers(core: Core, space: Space) -> None:
                 space.put(PRODUCERS, key, None)
         except Damaged:
             space.set_aside(PRODUCERS, key, row)
-    if not rows and not core.producer_cursor:
-        core.has_producers = bool(space.store.count(PRODUCERS))
-    core.producer_cursor = following or b""
+    space.producer_cursor = following or b""
+    return not space.store.count(PRODUCERS) and not space.unannounced(PRODUCERS)
