@@ -56,6 +56,9 @@ def check_queues(view: View, findings: Findings, lines: Lines) -> None:
             findings.error("queue", "queues", text, "the row lacks its settings")
             continue
         line = fields.get("line")
+        if isinstance(line, int) and line >= MEMORY_LINES_FROM:
+            # Every start gives memory queues new lines: what the row says is an earlier start's.
+            continue
         if not isinstance(line, int) or line in lines.queue_of:
             findings.error("queue", "queues", text, f"its line {line} is not its own")
             continue

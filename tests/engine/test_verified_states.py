@@ -61,6 +61,18 @@ def test_a_store_in_the_middle_of_a_sweep_is_sound(world: World, op: str, tmp_pa
         world.tick_if_due()
 
 
+def test_memory_queues_that_came_before_and_after_a_restart_are_sound(
+    world: World, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        world.create(name, durability="memory")
+    world.call("queue.delete", {"queue": "a"})
+    world.live(5_000)
+    world.crash()
+    world.create("c", durability="memory")
+    assert verified(world.store, tmp_path / "after").errors == ()
+
+
 def test_a_harmed_row_is_found_by_verify(world: World, tmp_path: Path) -> None:
     world.enqueue("q", 3)
     assert verified(world.store, tmp_path / "before").sound

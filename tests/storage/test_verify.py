@@ -55,6 +55,7 @@ from tenure_storage.store import (
     StoreError,
 )
 from tenure_storage.verify import Report, info, verify
+from tenure_storage.verify_lines import MEMORY_LINES_FROM
 from tests.storage import sample
 from tests.storage.sample import batch, open_small, sound_batch, sound_rows
 
@@ -492,6 +493,19 @@ def test_a_deleted_queue_that_is_being_swept_is_no_fault(tmp_path: Path) -> None
     ]
 
     assert verify(stored(tmp_path, *chores, (CHORES, slot_key(4), sweep), *gone)).errors == ()
+
+
+def test_memory_queues_of_one_line_are_no_fault(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        (
+            QUEUES,
+            queue_key(number, name),
+            sealed_map(queue_key(number, name), {"line": MEMORY_LINES_FROM, "settings": {}}),
+        )
+        for number, name in ((2, "b"), (3, "c"))
+    ]
+
+    assert verify(stored(tmp_path, *rows)).errors == ()
 
 
 def flip(path: Path, place: bytes) -> None:
