@@ -109,7 +109,7 @@ class TooManyConnections(BrokerError):
 
 
 class TooManyWaiting(BrokerError):
-    """The broker holds as many waiting requests as it may. Try again, or wait for less."""
+    """As many requests wait, or chores are at work, as may. Try again, or wait for less."""
 
     code = "TOO_MANY_WAITING"
     retryable_default = True

@@ -74,6 +74,9 @@ WORKERS_BYTES_MAX = 64 * 1024 * 1024
 STACKS_CHARS_MAX = 256 * 1024
 """The longest text of a worker's stacks; longer ones are cut."""
 
+CHORES_RUNNING_MAX = 100
+"""The most replays and purges by filter at work at a time."""
+
 PAGE_ITEMS_MAX = 1_000
 """The most items one page of a listing returns."""
 

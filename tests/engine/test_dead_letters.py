@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
 
-from tenure_protocol.errors import BadRequest, ChoreNotFound
+from tenure_protocol.errors import BadRequest, ChoreNotFound, TooManyWaiting
+from tenure_protocol.limits import CHORES_RUNNING_MAX, ERROR_TYPE_CHARS_MAX, TASK_BYTES_MAX
 from tenure_storage.store import CHORES, DEAD, JOBS, STATES
 from tests.support.wire_jobs import body
 from tests.support.world import HOUR_MS, World
@@ -292,3 +294,72 @@ def test_impossible_selections_are_refused(world: World, op: str, more: dict[str
     with pytest.raises(BadRequest):
         world.call(op, {"queue": "q", **more})
     assert world.counts() == {"dead": 1}
+
+
+@pytest.mark.parametrize("op", ["dlq.list", "dlq.replay", "dlq.purge"])
+@pytest.mark.parametrize("end", ["", "*"])
+@pytest.mark.parametrize(
+    ("field", "longest", "most"),
+    [
+        ("error_type", "é" * ERROR_TYPE_CHARS_MAX, ERROR_TYPE_CHARS_MAX),
+        ("task", "é" * (TASK_BYTES_MAX // 2) + "e", TASK_BYTES_MAX),
+    ],
+)
+def test_a_filter_is_no_longer_than_what_it_could_match(
+    world: World, op: str, end: str, field: str, longest: str, most: int
+) -> None:
+    [job_id] = kill(world, 1, **{field: longest})
+
+    def asked(text: str) -> dict[str, Any]:
+        wanted = {field: text + end}
+        return {"queue": "q", **(wanted if op == "dlq.list" else {"filter": wanted})}
+
+    with pytest.raises(BadRequest, match=str(most)) as refused:
+        world.call(op, asked(longest + "e"))
+    assert refused.value.details == {"field": field, "limit": most}
+    assert world.counts() == {"dead": 1}
+    found = world.call(op, asked(longest))
+    if op == "dlq.list":
+        assert [job["id"] for job in found["jobs"]] == [job_id]
+    else:
+        assert settle(world, found["chore"])["done"] == 1
+
+
+@pytest.mark.parametrize("op", ["dlq.replay", "dlq.purge"])
+def test_so_many_chores_are_at_work_and_the_next_says_so(world: World, op: str) -> None:
+    ids = kill(world, 4 * CHORES_RUNNING_MAX)
+    slowly = {"queue": "q", "filter": {}, "rate": 0.001}
+    running = [world.call(op, slowly)["chore"] for _ in range(CHORES_RUNNING_MAX)]
+    for _ in range(2):
+        with pytest.raises(TooManyWaiting, match=r"chore\.list") as refused:
+            world.call(op, slowly)
+        assert refused.value.retryable
+        assert refused.value.details == {"limit": CHORES_RUNNING_MAX}
+        assert len(world.call("chore.list", {})["chores"]) == CHORES_RUNNING_MAX
+        world.crash()
+        world.turn()
+    assert world.call(op, {"queue": "q", "ids": [ids[-1]]})["outcomes"] == [0]
+    world.call("queue.purge", {"queue": "q"})
+    world.call("chore.cancel", {"chore": running[0]})
+    world.call(op, slowly)
+    with pytest.raises(TooManyWaiting):
+        world.call(op, slowly)
+
+
+def kept_of_chores(error_type: str, task: str) -> int:
+    """What a hundred chores with such filters leave in memory when they are over, in bytes."""
+    world = World()
+    kill(world, 1)
+    tracemalloc.start()
+    for n in range(100):
+        wanted = {"error_type": f"{n}{error_type}", "task": f"{n}{task}"}
+        world.call("dlq.purge", {"queue": "q", "filter": wanted})
+    world.live(1_000)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert {chore["state"] for chore in world.call("chore.list", {})["chores"]} == {"finished"}
+    return kept
+
+
+def test_a_chore_that_is_over_forgets_its_filter() -> None:
+    assert kept_of_chores("x" * 250, "y" * 250) < kept_of_chores("x", "y") + 10_000

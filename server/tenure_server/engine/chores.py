@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tenure_protocol.errors import BadRequest, ChoreNotFound
+from tenure_protocol.errors import BadRequest, ChoreNotFound, TooManyWaiting
+from tenure_protocol.limits import CHORES_RUNNING_MAX
 from tenure_server.engine.fields import args_map, whole
 from tenure_server.engine.space import Space
 from tenure_server.engine.types import Session
@@ -101,6 +102,20 @@ class Chore:
         }
 
 
+def check_room(core: Core) -> None:
+    """Raises `TooManyWaiting` if another replay or purge by filter would be one too many.
+
+    Sweeps do not count: each cleans up behind a purge that is done, and most are short.
+    """
+    running = sum(not chore.kind.startswith("sweep") for chore in core.chores.values())
+    if running >= CHORES_RUNNING_MAX:
+        raise TooManyWaiting(
+            f"{running} chores are at work, which is the limit; wait until one has finished, or "
+            "cancel one of those that chore.list shows",
+            details={"limit": CHORES_RUNNING_MAX},
+        )
+
+
 def start(core: Core, queue: Queue, kind: str, **fields: Any) -> Chore:
     """Begins a chore of a queue; its first slice runs with the next tick."""
     number = max([*core.chores, *core.finished_chores], default=0) + 1
@@ -136,6 +151,8 @@ def save(chore: Chore) -> None:
 def end(core: Core, chore: Chore, state: str = "finished") -> None:
     """A chore is over."""
     chore.state = state
+    # What is shown of it does not say whom it meant.
+    chore.wanted = {}
     del core.chores[chore.number]
     chore.space.put(CHORES, slot_key(chore.number), None)
     if chore.kind == "sweep_line":

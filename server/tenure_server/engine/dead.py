@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from tenure_protocol.errors import BadRequest, BrokerError, JobNotFound
-from tenure_protocol.limits import PAGE_ITEMS_MAX, TIME_MS_MAX
+from tenure_protocol.limits import (
+    ERROR_TYPE_CHARS_MAX,
+    PAGE_ITEMS_MAX,
+    TASK_BYTES_MAX,
+    TIME_MS_MAX,
+)
 from tenure_server.engine import chores
 from tenure_server.engine.core import Core
 from tenure_server.engine.ending import forget
@@ -79,15 +84,30 @@ def _like(pattern: str | None, value: str) -> bool:
 
 
 def read_filter(value: object) -> Filter:
-    """A checked filter."""
+    """A checked filter. No pattern is longer than what it could match."""
     fields = args_map("a filter", value)
     older, newer = fields.get("older_than_ms"), fields.get("newer_than_ms")
+    error_type = text_or_none(fields.get("error_type"), "error_type")
+    task = text_or_none(fields.get("task"), "task")
+    if error_type is not None:
+        length = len(error_type.removesuffix("*"))
+        _check_length("error_type", length, ERROR_TYPE_CHARS_MAX, "characters")
+    if task is not None:
+        _check_length("task", len(task.removesuffix("*").encode()), TASK_BYTES_MAX, "bytes")
     return Filter(
-        text_or_none(fields.get("error_type"), "error_type"),
-        text_or_none(fields.get("task"), "task"),
+        error_type,
+        task,
         None if older is None else whole_or(older, "older_than_ms", 0, TIME_MS_MAX, 0),
         None if newer is None else whole_or(newer, "newer_than_ms", 0, TIME_MS_MAX, 0),
     )
+
+
+def _check_length(name: str, length: int, most: int, unit: str) -> None:
+    if length > most:
+        raise BadRequest(
+            f"the {name} of a filter has {length} {unit}; the limit is {most}",
+            details={"field": name, "limit": most},
+        )
 
 
 def bounds(number: int, until_ms: int = TIME_MS_MAX) -> tuple[bytes, bytes]:
@@ -217,14 +237,9 @@ def _by_ids_or_filter(core: Core, op: str, raw: object, kind: str) -> object:
         return {"outcomes": [_outcome(core, queue, one, kind) for one in ids]}
     wanted = read_filter(args.get("filter"))
     limit, rate = args.get("limit"), number_or_none(args.get("rate"), "rate", 0.001, RATE_MAX)
-    chore = chores.start(
-        core,
-        queue,
-        kind,
-        filter=wanted._asdict(),
-        limit=None if limit is None else whole_or(limit, "limit", 1, 1 << 53, 0),
-        rate=rate,
-    )
+    limit = None if limit is None else whole_or(limit, "limit", 1, 1 << 53, 0)
+    chores.check_room(core)
+    chore = chores.start(core, queue, kind, filter=wanted._asdict(), limit=limit, rate=rate)
     return {"chore": chore.number}
 
 
