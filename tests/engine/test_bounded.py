@@ -15,6 +15,7 @@ from tenure_protocol.errors import (
     TooManyWaiting,
 )
 from tenure_protocol.limits import QUEUES_PER_RESERVE_MAX
+from tenure_server.engine import EngineLimits
 from tenure_server.engine.waiting import NAMES_PER_WAIT
 from tests.support.world import World
 
@@ -177,6 +178,60 @@ def test_leases_are_capped_and_the_next_reserve_says_so() -> None:
     assert refused.value.retryable
     world.ack(got[0])
     assert len(world.reserve("q", 10)) == 1
+
+
+@pytest.mark.parametrize("how", ["ack", "release", "fail", "run out", "delete its queue"])
+def test_a_waiting_reserve_that_was_crowded_out_is_served_when_a_lease_ends(how: str) -> None:
+    world = World(leases_max=1)
+    request = world.send_reserve("b", wait_ms=60_000, who="other")
+    world.enqueue("a", 1, max_attempts=1)
+    job = world.reserve_one("a")
+    [job_id] = world.enqueue("b", 1)
+    assert not world.answered(request)
+    if how == "ack":
+        world.ack(job)
+    elif how == "release":
+        world.release(job, 60_000)
+    elif how == "fail":
+        world.fail(job)
+    elif how == "run out":
+        world.pass_time(30_000)
+    else:
+        world.call("queue.delete", {"queue": "a", "force": True})
+    assert [got.id for got in world.jobs_of(request)] == [job_id]
+
+
+def test_waiting_reserves_that_were_crowded_out_are_served_one_lease_after_the_other() -> None:
+    world = World(leases_max=2)
+    world.enqueue("a", 2)
+    held = world.reserve("a", 2)
+    both = world.send_reserve(["b", "c"], wait_ms=60_000, who="both")
+    waiting = [both, *(world.send_reserve("c", wait_ms=60_000, who=f"w{n}") for n in range(3))]
+    dry = world.send_reserve("dry", wait_ms=60_000, who="dry")
+    world.create("dry")
+    world.enqueue("b", 1)
+    world.enqueue("c", 3)
+    while waiting:
+        assert world.engine.lease_count == 2
+        world.ack(held.pop(0))
+        for request in [request for request in waiting if world.answered(request)]:
+            held += world.jobs_of(request)
+            waiting.remove(request)
+    assert len(held) == 2
+    assert not world.answered(dry)
+    assert world.engine.waiting_count == 1
+
+
+def test_waiting_reserves_that_were_crowded_out_are_served_when_more_leases_are_allowed() -> None:
+    world = World(leases_max=1)
+    request = world.send_reserve("b", wait_ms=60_000, who="other")
+    world.enqueue("a", 1)
+    world.reserve_one("a")
+    world.enqueue("b", 1)
+    assert not world.answered(request)
+    world.engine.reconfigure(EngineLimits(leases_max=2), world.now)
+    world.turn()
+    assert len(world.jobs_of(request)) == 1
 
 
 def test_waiting_reserves_are_capped() -> None:

@@ -70,6 +70,8 @@ class Core:
         """How many queues the reserves that wait name, all together."""
         self.due_at: list[tuple[int, str]] = []
         self.hot: dict[str, None] = {}
+        self.crowded_out: dict[str, None] = {}
+        """Queues that were not given out for `leases_max`, and are looked at when a lease ends."""
         self.stirred = True
         """Whether anything happened since the engine last served those who wait."""
         self.sessions: dict[Session, None] = {}
@@ -131,6 +133,11 @@ class Core:
             first, self.seq_wrapped = 1, True
         self.seq = first + count - 1
         return first
+
+    @property
+    def lease_room(self) -> int:
+        """How many jobs more may be leased."""
+        return self.limits.leases_max - len(self.disk.leases) - len(self.memory.leases)
 
     # ---- looking up --------------------------------------------------------------------
 

@@ -95,8 +95,7 @@ def collect(core: Core, wanted: Reserve, fresh: bool = False) -> list[Delivery]:
     ]
     if not queues:
         return []
-    room = core.limits.leases_max - len(core.disk.leases) - len(core.memory.leases)
-    most = min(wanted.max_jobs, room)
+    most = min(wanted.max_jobs, core.lease_room)
     if most <= 0 and not wanted.auto_ack:
         if wanted.open and wanted.ends_ms:
             return []

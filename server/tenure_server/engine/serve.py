@@ -22,11 +22,23 @@ def serve_hot(core: Core) -> None:
     """
     room = SERVED_BYTES_MAX
     unserved: set[Reserve] = set()
-    while core.hot and room > 0:
+    while room > 0 and (core.hot or _let_in(core)):
         name = next(iter(core.hot))
         del core.hot[name]
         if name in core.reserves:
             room = _serve(core, name, room, unserved)
+
+
+def _let_in(core: Core) -> bool:
+    """Makes queues hot that were crowded out, one for each lease that may be given; whether any.
+
+    Not all of them: most would be crowded out again, after every ack.
+    """
+    for _ in range(min(core.lease_room, len(core.crowded_out))):
+        name = next(iter(core.crowded_out))
+        del core.crowded_out[name]
+        core.hot[name] = None
+    return bool(core.hot)
 
 
 def _serve(core: Core, name: str, room: int, unserved: set[Reserve]) -> int:
@@ -58,6 +70,8 @@ def _serve(core: Core, name: str, room: int, unserved: set[Reserve]) -> int:
                 core.hot[name] = None
                 return room
     if name in core.reserves:
+        if core.lease_room <= 0:
+            core.crowded_out[name] = None
         _watch(core, queue)
     return room
 
@@ -72,7 +86,7 @@ def _watch(core: Core, queue: Queue) -> None:
         and (due := lanes.next_ready_ms(space, lane, space.leases.places, core.refill_bytes))
         is not None
     ]
-    # What is due already but could not be given (leases_max) is looked at when a lease ends.
+    # What is due already but could not be given (`leases_max`) is looked at when a lease ends.
     later = [due for due in dues if due > core.now.wall_ms]
     if later and min(later) < queue.alarm_ms:
         queue.alarm_ms = min(later)

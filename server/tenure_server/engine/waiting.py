@@ -122,6 +122,7 @@ def close(core: Core, wait: Reserve | JobWait) -> None:
             waiting.pop(wait, None)
             if not waiting:
                 del core.reserves[name]
+                core.crowded_out.pop(name, None)
     else:
         waits = core.job_waits.get(wait.job_id, [])
         waits.remove(wait)
