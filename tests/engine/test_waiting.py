@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tenure_server.engine import reserve
-from tests.support.world import World
+from tenure_server.engine import reserve, serve
+from tests.support.world import HOUR_MS, World
 
 
 def test_a_reserve_without_wait_is_answered_at_once(world: World) -> None:
@@ -224,3 +224,38 @@ def test_waiting_for_hundreds_of_queues_looks_into_each_of_them_a_few_times(
     world.pass_time(60_000)
     if scheduled:
         assert len(world.jobs_of(request)) == 10
+
+
+def alarms(world: World, ms: int) -> int:
+    """Lets time pass as a server does; how often it was woken."""
+    end_ms, woken = world.mono_ms + ms, 0
+    while (alarm := world.engine.alarm_mono_ms(world.now)) is not None and alarm <= end_ms:
+        world.pass_time(max(alarm - world.mono_ms, 0))
+        woken += 1
+    return woken
+
+
+@pytest.mark.parametrize("ends", ["delete", "purge"])
+def test_alarms_of_jobs_that_are_gone_do_not_pile_up(world: World, ends: str) -> None:
+    rounds = 3 * serve.ALARMS_SLACK
+    for n in range(rounds):
+        # Each job is due before the last one: the alarm of a queue that stays is moved.
+        name = f"q{n}" if ends == "delete" else "q"
+        request = world.send_reserve(name, wait_ms=1)
+        world.enqueue(name, 1, delay_ms=HOUR_MS - 20 * n)
+        world.pass_time(1)
+        assert world.jobs_of(request) == []
+        world.call(f"queue.{ends}", {"queue": name, "force": True})
+        world.live(1)
+    assert alarms(world, 2 * HOUR_MS) <= serve.ALARMS_SLACK + 100
+
+
+def test_a_queue_that_is_deleted_and_created_again_is_served_in_its_own_time(world: World) -> None:
+    first = world.send_reserve("q", wait_ms=HOUR_MS)
+    world.enqueue("q", 1, delay_ms=1_000)
+    world.call("queue.delete", {"queue": "q", "force": True})
+    world.enqueue("q", 1, delay_ms=2_000)
+    world.live(1_999)
+    assert not world.answered(first)
+    world.live(1)
+    assert len(world.jobs_of(first)) == 1

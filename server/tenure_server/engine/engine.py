@@ -166,9 +166,10 @@ class Engine:
         settle.end_lost_leases(core)
         waiting.end_waits(core)
         while core.due_at and core.due_at[0][0] <= core.now.wall_ms:
-            _, name = heapq.heappop(core.due_at)
+            at_ms, name = heapq.heappop(core.due_at)
             queue = core.queues.get(name)
-            if queue is not None:
+            # Another moment is that of an alarm that was moved, or of a queue that was deleted.
+            if queue is not None and queue.alarm_ms == at_ms:
                 queue.alarm_ms = NO_ALARM
                 core.hot[name] = None
         for space in (core.disk, core.memory):

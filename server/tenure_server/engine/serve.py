@@ -7,12 +7,15 @@ import heapq
 from tenure_server.engine import lanes
 from tenure_server.engine.core import Core
 from tenure_server.engine.delivery import delivered_bytes
-from tenure_server.engine.queues import Queue
+from tenure_server.engine.queues import NO_ALARM, Queue
 from tenure_server.engine.reserve import all_volatile, collect
 from tenure_server.engine.waiting import Reserve, close
 
 SERVED_BYTES_MAX = 32 * 1024 * 1024
 """How much one turn gives to those who wait; the rest follows in the next turns."""
+
+ALARMS_SLACK = 1_024
+"""How many alarms that were moved, or whose queue is gone, may stay until they are tidied away."""
 
 
 def serve_hot(core: Core) -> None:
@@ -90,4 +93,12 @@ def _watch(core: Core, queue: Queue) -> None:
     later = [due for due in dues if due > core.now.wall_ms]
     if later and min(later) < queue.alarm_ms:
         queue.alarm_ms = min(later)
-        heapq.heappush(core.due_at, (queue.alarm_ms, queue.name))
+        if len(core.due_at) > 2 * len(core.queues) + ALARMS_SLACK:
+            core.due_at = [
+                (each.alarm_ms, each.name)
+                for each in core.queues.values()
+                if each.alarm_ms < NO_ALARM
+            ]
+            heapq.heapify(core.due_at)
+        else:
+            heapq.heappush(core.due_at, (queue.alarm_ms, queue.name))
