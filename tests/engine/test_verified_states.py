@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tenure_storage.lmdb_store import open_lmdb
-from tenure_storage.store import META, TABLES, Batch
+from tenure_storage.store import DEAD, JOBS, META, STATES, TABLES, Batch
 from tenure_storage.verify import Report, verify
 from tests.engine.lane_history import History
 from tests.engine.test_peek import populated
@@ -59,6 +59,26 @@ def test_a_store_in_the_middle_of_a_sweep_is_sound(world: World, op: str, tmp_pa
         world.announce()
         assert verified(world.store, tmp_path / f"step {step}").errors == ()
         world.tick_if_due()
+
+
+def test_a_queue_that_is_deleted_while_a_replay_is_committed_leaves_nothing_behind(
+    world: World, tmp_path: Path
+) -> None:
+    ids = world.enqueue("q", 2)
+    for job in world.reserve("q", 2):
+        world.fail(job, dead=True)
+    world.send("dlq.replay", {"queue": "q", "ids": ids[:1]})
+    world.seal()
+    world.send("queue.delete", {"queue": "q", "force": True})
+    world.tick_if_due()
+    for step in range(2):
+        world.land()
+        world.announce()
+        assert verified(world.store, tmp_path / f"step {step}").errors == ()
+        world.seal()
+    world.live(5_000)
+    assert verified(world.store, tmp_path / "swept").errors == ()
+    assert world.store.count(DEAD) == world.store.count(JOBS) == world.store.count(STATES) == 0
 
 
 def test_memory_queues_that_came_before_and_after_a_restart_are_sound(

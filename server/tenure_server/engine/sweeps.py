@@ -111,9 +111,10 @@ def _sweep_queue(core: Core, chore: Chore) -> None:
     first, last = dead.bounds(chore.queue_number)
     left = 0
     for table in (DEAD, FINISHED):
+        touched = space.unannounced(table)
         for key, row in space.store.scan(table, first, last, ENTRY_ROWS):
             left += 1
-            if key in space.open.tables[table]:
+            if any(key in rows for rows in touched):
                 continue
             try:
                 forget(space, opened_map(key, row))
