@@ -146,9 +146,31 @@ def test_a_waiter_whose_connection_closed_is_forgotten(world: World) -> None:
     assert not world.answered(request)
 
 
-def test_a_purge_ends_the_wait_for_a_purged_job_at_the_latest_in_time(world: World) -> None:
-    [job_id] = world.enqueue("q", 1)
-    request = world.send("wait", [job_id, 5_000], who="asker")
-    world.call("queue.purge", {"queue": "q"})
-    world.pass_time(5_000)
-    assert world.answered(request)
+@pytest.mark.parametrize("durability", ["disk", "memory"])
+@pytest.mark.parametrize("op", ["queue.purge", "queue.delete"])
+def test_who_waits_for_a_job_that_is_dropped_is_told_when_that_is_durable(
+    world: World, op: str, durability: str
+) -> None:
+    world.create(durability=durability)
+    world.create("other", durability=durability)
+    leased, moved, waiting = world.enqueue("q", 3)
+    [elsewhere] = world.enqueue("other", 1)
+    world.reserve_one()
+    world.release(world.reserve_one(), 30_000)
+    dropped = [moved, waiting, waiting, *([leased] if op == "queue.delete" else [])]
+    told = [world.send("wait", [job_id, HOUR_MS], who="asker") for job_id in dropped]
+    stays = [world.send("wait", [elsewhere, HOUR_MS], who="asker")]
+    stays += [world.send("wait", [leased, HOUR_MS], who="asker")] if op == "queue.purge" else []
+
+    world.send(op, {"queue": "q", "force": True})
+    if durability == "disk":
+        for step in (world.seal, world.land):
+            assert not any(world.answered(request) for request in told)
+            step()
+        world.announce()
+
+    for request in told:
+        with pytest.raises(JobNotFound):
+            world.result(request)
+    assert not any(world.answered(request) for request in stays)
+    assert world.engine.waiting_count == len(stays)

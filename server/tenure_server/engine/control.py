@@ -25,6 +25,7 @@ from tenure_server.engine.queues import (
     settings_to_wire,
 )
 from tenure_server.engine.types import Session
+from tenure_server.engine.waiting import answer_dropped
 from tenure_storage.keys import queue_key
 from tenure_storage.layout import sealed_map
 from tenure_storage.store import LANES, META, QUEUES
@@ -177,6 +178,7 @@ def purge(core: Core, _session: Session, _request_id: int, raw: object) -> objec
     queue.line = core.new_line(queue.space.volatile)
     core.by_line[queue.line] = queue
     save_queue(core, queue)
+    answer_dropped(core, queue)
     core.event("warning", "queue_purged", queue=queue.name, jobs=purged)
     return {"purged": purged}
 
@@ -216,6 +218,7 @@ def delete(core: Core, _session: Session, _request_id: int, raw: object) -> obje
     core.changed_tallies.pop(queue.number, None)
     core.disk.put(META, tally_key(queue.number), None)
     core.disk.put(QUEUES, queue_key(queue.number, queue.name), None)
+    answer_dropped(core, queue)
     core.event("warning", "queue_deleted", queue=queue.name, jobs=held)
     return {"deleted": True, "jobs": held}
 

@@ -167,9 +167,13 @@ class Core:
             Reply(session, request_id, 0, body)
         )
 
-    def refuse(self, session: Session, request_id: int, error: BrokerError) -> None:
-        """A refusal; it changed nothing, so it waits for nothing."""
-        self.instant_replies.append(Reply(session, request_id, 1, error.to_wire()))
+    def refuse(
+        self, session: Session, request_id: int, error: BrokerError, instant: bool = True
+    ) -> None:
+        """A refusal. It changed nothing, so it waits for nothing, but for what it tells of."""
+        (self.instant_replies if instant else self.pending).append(
+            Reply(session, request_id, 1, error.to_wire())
+        )
 
     def event(self, level: str, name: str, **fields: object) -> None:
         """Something an operator should know."""

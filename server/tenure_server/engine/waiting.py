@@ -15,6 +15,7 @@ from tenure_protocol.limits import QUEUES_PER_RESERVE_MAX, WAIT_MS_MAX
 from tenure_server.engine.core import Core
 from tenure_server.engine.fields import args_list, item, job_id, whole
 from tenure_server.engine.finding import find_live, show
+from tenure_server.engine.queues import Queue
 from tenure_server.engine.types import Session
 
 WAITING = object()
@@ -68,13 +69,14 @@ class Reserve:
 class JobWait:
     """Somebody who wants to know how a job ends."""
 
-    __slots__ = ("ends_ms", "job_id", "open", "request_id", "session")
+    __slots__ = ("ends_ms", "job_id", "open", "queue", "request_id", "session")
 
-    def __init__(self, session: Session, request_id: int, job: bytes, ends_ms: int) -> None:
+    def __init__(self, session: Session, request_id: int, job: bytes, queue: Queue) -> None:
         self.session = session
         self.request_id = request_id
         self.job_id = job
-        self.ends_ms = ends_ms
+        self.queue = queue
+        self.ends_ms = 0
         self.open = True
 
 
@@ -143,11 +145,25 @@ def end_waits(core: Core) -> None:
 def _answer_late(core: Core, wait: Reserve | JobWait) -> None:
     if isinstance(wait, Reserve):
         core.reply(wait.session, wait.request_id, [], True)
-        return
+    else:
+        _show(core, wait)
+
+
+def _show(core: Core, wait: JobWait) -> None:
+    instant = core.space_of(wait.job_id).volatile
     try:
-        core.reply(wait.session, wait.request_id, show(core, wait.job_id), False)
+        core.reply(wait.session, wait.request_id, show(core, wait.job_id), instant)
     except JobNotFound as error:
-        core.refuse(wait.session, wait.request_id, error)
+        core.refuse(wait.session, wait.request_id, error, instant)
+
+
+def answer_dropped(core: Core, queue: Queue) -> None:
+    """Tells those who wait for a job of `queue` that was dropped: such a job never ends."""
+    for job, waits in list(core.job_waits.items()):
+        if waits[0].queue is queue and find_live(core, job) is None:
+            for wait in list(waits):
+                close(core, wait)
+                _show(core, wait)
 
 
 def end_all_reserves(core: Core) -> None:
@@ -172,9 +188,10 @@ def wait(core: Core, session: Session, request_id: int, raw: object) -> object:
     job = job_id(item(args, 0))
     timeout_ms = whole(item(args, 1), "timeout_ms", 0, WAIT_MS_MAX)
     core.instant = core.space_of(job).volatile
-    if find_live(core, job) is None or timeout_ms == 0:
+    live = find_live(core, job)
+    if live is None or timeout_ms == 0:
         return show(core, job)
     if request_id in session.waits:
         raise BadRequest(f"request {request_id} waits already")
-    hold(core, JobWait(session, request_id, job, 0), core.now.mono_ms + timeout_ms)
+    hold(core, JobWait(session, request_id, job, live.queue), core.now.mono_ms + timeout_ms)
     return WAITING
