@@ -199,8 +199,8 @@ DELIVERY = (
     Mutant(
         "more jobs are leased than may be",
         f"{_ENGINE}/reserve.py",
-        "    most = min(wanted.max_jobs, room)\n",
-        "    most = wanted.max_jobs if room > 0 else 0\n",
+        "    most = min(wanted.max_jobs, core.lease_room)\n",
+        "    most = wanted.max_jobs if core.lease_room > 0 else 0\n",
         any_of("memory bounds"),
     ),
     Mutant(
