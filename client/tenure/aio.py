@@ -48,8 +48,8 @@ class AsyncClient:
     - `timeout`: how long a call may take, besides the time it asks the broker to wait.
     - `connect_timeout`: for one try to connect, and for all tries before the first success.
     - `reconnect`: False to fail at every break instead, or a `Reconnect` with its own pauses.
-    - `compress_over`: compress longer payloads with zstd; True: over 64 KiB if `zstandard` is
-      installed; False: never.
+    - `compress_over`: compress payloads of more bytes with zstd; True: over 64 KiB. Whoever reads
+      them needs `tenure[zstd]`, too.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class AsyncClient:
         timeout: Duration = "30s",
         connect_timeout: Duration = "5s",
         reconnect: bool | Reconnect = True,
-        compress_over: int | bool = True,
+        compress_over: int | bool = False,
     ) -> None:
         self._settings = settings_of(
             url,

@@ -64,7 +64,7 @@ def settings_of(
     return Settings(
         addresses=addresses_of(url),
         name=name,
-        encoding=Encoding(codec_number(codec), _compress_over(compress_over)),
+        encoding=Encoding(codec_number(codec), compress_over_bytes(compress_over)),
         timeout_ms=_positive_ms(timeout, "timeout"),
         connect_timeout_ms=_positive_ms(connect_timeout, "connect_timeout"),
         policy=policy,
@@ -78,17 +78,16 @@ def _positive_ms(value: Duration, name: str) -> int:
     return milliseconds
 
 
-def _compress_over(value: int | bool) -> int | None:
-    # A spec is found without importing: the module is loaded at the first long payload.
-    if value is False or (value is True and find_spec("zstandard") is None):
+def compress_over_bytes(value: int | bool) -> int | None:
+    """From how many bytes on is compressed; None: never. Raises `ValueError`."""
+    if value is False:
         return None
-    if value is True:
-        return COMPRESS_OVER_BYTES
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"compress_over must be a number of bytes, True or False, not {value!r}")
+    # A spec is found without importing: the module is loaded at the first long payload.
     if find_spec("zstandard") is None:
         raise ValueError("compress_over needs zstandard: pip install 'tenure[zstd]'")
-    return value
+    return COMPRESS_OVER_BYTES if value is True else value
 
 
 def default_name() -> str:

@@ -72,12 +72,17 @@ def test_each_codec_brings_a_payload_back(
     assert take(client, queue).payload == payload
 
 
-def test_a_long_payload_travels_compressed(client: Any, queue: str) -> None:
-    text = "long " * 300_000
-    job_id = client.enqueue(queue, "t", text)
+def test_a_long_payload_travels_compressed_if_the_client_is_asked_to(
+    client: Any, queue: str, broker: BrokerProcess, connect: Connect
+) -> None:
+    text = "long " * 100_000
+    with connect(broker.url, compress_over=True) as compressing:
+        job_id = compressing.enqueue(queue, "t", text)
+    plain_id = client.enqueue(queue, "t", text)
 
     assert len(client.get(job_id).body_bytes) < 10_000
-    assert take(client, queue).payload == text
+    assert len(client.get(plain_id).body_bytes) > len(text)
+    assert [take(client, queue).payload, take(client, queue).payload] == [text, text]
 
 
 def test_the_result_of_a_job_reaches_who_waits_for_it(

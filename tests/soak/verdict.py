@@ -46,7 +46,8 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """How one figure went. `rise` is its slope times the time that was judged."""
+    """How one figure went. `rise` is its slope times the time that was judged: the run, or the
+    longest life."""
 
     name: str
     median: float
@@ -135,7 +136,8 @@ def judge(name: str, points: Sequence[Point], bound: Bound) -> Growth | None:
     slopes = _slopes(kept, lives=bound.lives)
     if not slopes:
         return None
-    judged_s = kept[-1][0] - kept[0][0]
+    # In a process that is ended every few minutes nothing rises for longer than that.
+    judged_s = max(map(_length_s, _lives(kept).values())) if bound.lives else _length_s(kept)
     rise = median(slopes) * judged_s
     rising = sum(slope > 0 for slope in slopes) / len(slopes)
     return Growth(
@@ -149,15 +151,25 @@ def judge(name: str, points: Sequence[Point], bound: Bound) -> Growth | None:
     )
 
 
+def _lives(points: Sequence[Point]) -> dict[int, list[Point]]:
+    of_life: dict[int, list[Point]] = {}
+    for point in points:
+        of_life.setdefault(point[2], []).append(point)
+    return of_life
+
+
+def _length_s(points: Sequence[Point]) -> float:
+    return points[-1][0] - points[0][0]
+
+
 def _later_part(points: Sequence[Point], *, lives: bool) -> list[Point]:
     """What is left when warm-ups are left out: of the run, or of each life."""
     if not lives:
         return list(points[int(len(points) * WARM_UP_SHARE) :])
     kept: list[Point] = []
-    for life in dict.fromkeys(life for _, _, life in points):
-        own = [point for point in points if point[2] == life]
-        own = own[int(len(own) * WARM_UP_SHARE) :]
-        kept += own if len(own) >= POINTS_MIN else []
+    for own in _lives(points).values():
+        later = own[int(len(own) * WARM_UP_SHARE) :]
+        kept += later if len(later) >= POINTS_MIN else []
     return kept
 
 
@@ -213,10 +225,7 @@ def between_lives(name: str, points: Sequence[Point], bound: Bound) -> Growth | 
 
 def _ends(points: Sequence[Point]) -> list[Point]:
     """One point for each life that was long enough, all taken at the same age."""
-    of_life: dict[int, list[Point]] = {}
-    for point in points:
-        of_life.setdefault(point[2], []).append(point)
-    long_enough = [own for own in of_life.values() if len(own) >= POINTS_MIN]
+    long_enough = [own for own in _lives(points).values() if len(own) >= POINTS_MIN]
     if not long_enough:
         return []
     age = min(len(own) for own in long_enough)

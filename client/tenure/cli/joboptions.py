@@ -13,7 +13,7 @@ from typing import Any
 from tenure.cli.errors import did_you_mean
 from tenure.cli.human import parse_moment_ms
 from tenure.cli.settings import parse_priority, parse_retry
-from tenure.codecs import COMPRESS_OVER_BYTES, encode_value
+from tenure.codecs import encode_value
 from tenure.jobs import NewJob
 from tenure.retry import Retry
 from tenure_protocol.body import MSGPACK, check_body, encode_body
@@ -149,7 +149,7 @@ def _check_body(
 ) -> None:
     """Raises `ValueError` where the client or the broker would refuse the body."""
     try:
-        data, codec = encode_value(payload, MSGPACK, COMPRESS_OVER_BYTES, "payload")
+        data, codec = encode_value(payload, MSGPACK, None, "payload")
         check_body(encode_body(task, data, headers, codec), payload_bytes_max)
     except (BadRequest, PayloadTooLarge) as error:
         raise ValueError(error.message) from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from tenure.codecs import COMPRESS_OVER_BYTES, codec_number, decode_value, encode_result
+from tenure.codecs import codec_number, decode_value, encode_result
 from tenure.errors import ArgumentError, PayloadError, UnknownTask
 from tenure.jobs import parse_body
 from tenure.packing import packer
@@ -53,6 +53,7 @@ class Runner:
         self.resources = resources
         self._loop = loop
         self._codec = codec_number(app.codec)
+        self._compress_over_bytes = app.compress_over_bytes
         self._plans: dict[str, Plan] = {}
 
     async def run(self, delivery: Delivery, port: Port, control: JobControl) -> Outcome:
@@ -199,8 +200,9 @@ class Runner:
         try:
             plain = plan.encode_result(value)
             data = _MSGPACK_RESULT + packer()(plain) if self._codec == MSGPACK else b""
-            if not data or len(data) > COMPRESS_OVER_BYTES:
-                data = encode_result(plain, self._codec, COMPRESS_OVER_BYTES) or b""
+            over = self._compress_over_bytes
+            if not data or (over is not None and len(data) > over):
+                data = encode_result(plain, self._codec, over) or b""
         except Exception as error:
             return failed(_cannot_travel(plan.name, error), dead=True)
         if len(data) > RESULT_BYTES_MAX:

@@ -22,6 +22,7 @@ from tenure.codecs import CodecName, codec_number
 from tenure.errors import ImportFailed
 from tenure.options import Headers, Priority
 from tenure.retry import Retry
+from tenure.settings import compress_over_bytes
 from tenure.tasks import connections, sending
 from tenure.tasks.call import Call
 from tenure.tasks.handle import AsyncJobHandle, JobHandle
@@ -67,6 +68,8 @@ class App:
     - `name`: what the broker shows for this program.
     - `queue`: where tasks go that say nothing else.
     - `codec`: how arguments and results are encoded: "msgpack" or "json".
+    - `compress_over`: compress those of more bytes with zstd; True: over 64 KiB. Whoever reads
+      them needs `tenure[zstd]`, too: workers, and those who ask for results.
     - `imports`: modules with tasks, imported by the worker.
     - `retry`, `result_ttl`, `timeout`, `lease`: for tasks that say nothing else.
 
@@ -80,6 +83,7 @@ class App:
         name: str | None = None,
         queue: str = "default",
         codec: CodecName = "msgpack",
+        compress_over: int | bool = False,
         imports: Sequence[str] = (),
         retry: Retry | None = None,
         result_ttl: Duration | None = None,
@@ -95,6 +99,8 @@ class App:
         self.url = url
         self.name = name
         self.codec: CodecName = codec
+        self.compress_over_bytes = compress_over_bytes(compress_over)
+        self._compress_over = compress_over
         self.imports = tuple(imports)
         self.defaults = changed(
             TaskOptions(),
@@ -111,7 +117,7 @@ class App:
         self.hooks: dict[str, list[Callable[..., Any]]] = {}
         self.lifespan_function: Callable[..., Any] | None = None
         self._tasks: dict[str, Task[..., Any]] = {}
-        self._connections = connections.Connections(url, name, codec)
+        self._connections = connections.Connections(url, name, codec, self._compress_over)
 
     def __repr__(self) -> str:
         return f"<App {self.name or self.url or 'of TENURE_URL'}, {len(self._tasks)} tasks>"
@@ -220,7 +226,7 @@ class App:
         addresses_of(url)
         self.url = url
         self._connections.close()
-        self._connections = connections.Connections(url, self.name, self.codec)
+        self._connections = connections.Connections(url, self.name, self.codec, self._compress_over)
 
     def close(self) -> None:
         """Close the connection for programs that block. The next use opens another."""

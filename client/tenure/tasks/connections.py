@@ -58,10 +58,13 @@ def using(replacement: Source) -> Iterator[None]:
 class Connections:
     """The clients of one app: one for all threads, one for each event loop."""
 
-    def __init__(self, url: str | None, name: str | None, codec: CodecName) -> None:
+    def __init__(
+        self, url: str | None, name: str | None, codec: CodecName, compress_over: int | bool
+    ) -> None:
         self._url = url
         self._name = name
         self._codec: CodecName = codec
+        self._compress_over = compress_over
         self._client: Client | None = None
         self._start()
         begin_anew_after_fork(self)
@@ -83,7 +86,10 @@ class Connections:
                 client = self._client
                 if client is None:
                     client = self._client = Client(
-                        self._url, name=self._client_name(), codec=self._codec
+                        self._url,
+                        name=self._client_name(),
+                        codec=self._codec,
+                        compress_over=self._compress_over,
                     )
         return client
 
@@ -98,7 +104,12 @@ class Connections:
             client = self._aclients.get(loop)
             if client is None:
                 self._aclients = {k: v for k, v in self._aclients.items() if not k.is_closed()}
-                client = AsyncClient(self._url, name=self._client_name(), codec=self._codec)
+                client = AsyncClient(
+                    self._url,
+                    name=self._client_name(),
+                    codec=self._codec,
+                    compress_over=self._compress_over,
+                )
                 self._aclients[loop] = client
         return client
 
