@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tenure_protocol.errors import LeaseLost
+from tenure_server.engine import settle
 from tests.support.wire_jobs import Token
 from tests.support.world import DAY_MS, HOUR_MS, YEAR_MS, World
 
@@ -207,6 +208,19 @@ def test_a_rearmed_lease_keeps_the_length_it_was_taken_with(world: World) -> Non
     assert world.state(job.id) == "leased"
     world.pass_time(1)
     assert world.state(job.id) == "ready"
+
+
+def test_a_tick_ends_a_bounded_number_of_leases_and_the_next_ones_the_rest(world: World) -> None:
+    ids = world.enqueue("q", 2 * settle.EXPIRED_PER_TICK + 1)
+    world.reserve("q", len(ids))
+    world.wall_ms += 30_000
+    world.mono_ms += 30_000
+    left = []
+    while world.tick_if_due():
+        left.append(world.engine.lease_count)
+    assert left[:3] == [settle.EXPIRED_PER_TICK + 1, 1, 0]
+    world.turn()
+    assert [job.id for job in world.reserve("q", len(ids))] == ids
 
 
 def test_leases_that_run_out_together_come_back_in_their_order(world: World) -> None:
