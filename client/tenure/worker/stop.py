@@ -115,6 +115,7 @@ class Stop:
         settled = await self._settle()
         await self._say_goodbye()
         await self._end_children()
+        worker.failures.flush()
         left = "" if settled else f"{worker.settler.count} not answered"
         worker.log.info("stopped", done=jobs.done, failed=jobs.failed, unsettled=left or None)
         if self._now.is_set() and self._interrupted:

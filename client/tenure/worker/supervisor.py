@@ -14,6 +14,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from tenure.core import fleet
@@ -24,6 +25,7 @@ from tenure.worker import endings, pipe
 from tenure.worker.connection import Connection
 from tenure.worker.consumption import Consumption
 from tenure.worker.events import LOST, event_map, events_of
+from tenure.worker.failures import Failures
 from tenure.worker.feed import Feed
 from tenure.worker.heartbeat import Heartbeat
 from tenure.worker.held import Held
@@ -66,13 +68,14 @@ class Worker:
         self.connection = Connection()
         self.consumption = Consumption([pool.name for pool in options.pools], burst=options.burst)
         self.heartbeat = Heartbeat(options.heartbeat_ms)
+        self.failures = Failures(log, later=self._later)
         self.settler = Settler(self.connection, self._told, log, changed=self.turn_soon)
         self.jobs = Jobs(
             self.settler,
             self.heartbeat,
             log,
             now=mono_ms,
-            later=lambda pause_ms, f: self._loop.call_later(pause_ms / 1000, f),
+            later=self._later,
             stuck=lambda child: self.staff.replace_stuck(child),
             lost=self._lease_lost,
             noted=self._noted,
@@ -165,6 +168,9 @@ class Worker:
     def _new_manifest(self, manifest: dict[str, Any]) -> None:
         self.jobs.tasks = manifest["tasks"]
         self._set_queues(manifest)
+
+    def _later(self, pause_ms: int, call: Callable[[], None]) -> object:
+        return self._loop.call_later(pause_ms / 1000, call)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -286,6 +292,7 @@ class Worker:
     def _told(self, held: Held, op: str, item: list[Any], outcome: Any) -> None:
         """The broker's last word on a job."""
         self.registry.stir()
+        self.failures.told(held, op, item, outcome)
         if outcome != 0 and outcome[0] != 0:
             self._refused(held, op, outcome)
         hooks = self._hooks
