@@ -177,7 +177,10 @@ def test_an_app_that_cannot_be_imported_is_told_and_the_process_ends(
 def test_resources_that_cannot_be_opened_are_told_and_the_process_ends(
     tmp_path: Path, role: str
 ) -> None:
-    source = "from tenure import App\napp = App()\n@app.lifespan\ndef f():\n    1 / 0\n    yield\n"
+    source = (
+        "from tenure import App\napp = App()\n@app.task\ndef t(): ...\n"
+        "@app.lifespan\ndef f():\n    1 / 0\n    yield\n"
+    )
     with Child(tmp_path, source, role) as child:
         assert child.expect("broken")[:2] == ["ZeroDivisionError", "division by zero"]
         assert child.exit_status() == 1

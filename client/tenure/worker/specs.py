@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,9 @@ Queues = list[str] | dict[str, int]
 
 CONCURRENCY_DEFAULT = 32
 """How many jobs run at a time in a pool of the kinds `async` and `thread`."""
+
+NAMES_SHOWN_MAX = 8
+"""So many names of tasks stand in one line of the log."""
 
 _WEIGHT_MAX = 1000
 _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -72,6 +76,13 @@ def show_queues(queues: Queues) -> str:
     if isinstance(queues, dict):
         return ",".join(f"{name}={weight}" for name, weight in queues.items())
     return ",".join(queues)
+
+
+def show_names(names: Iterable[str]) -> str:
+    """How many there are, and the first of them: "3: add, mail.send, resize"."""
+    known = sorted(names)
+    more = ", ..." if len(known) > NAMES_SHOWN_MAX else ""
+    return f"{len(known)}: {', '.join(known[:NAMES_SHOWN_MAX])}{more}"
 
 
 def queue_names(queues: Queues) -> list[str]:

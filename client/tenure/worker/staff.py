@@ -206,7 +206,8 @@ class Staff:
         child.broken = True
         _, error_type, text, traceback = message
         self._log.error("the app does not start", error=f"{error_type}: {text}")
-        self._log.text(traceback if traceback.endswith("\n") else f"{traceback}\n")
+        if traceback:
+            self._log.text(traceback if traceback.endswith("\n") else f"{traceback}\n")
         loop = asyncio.get_running_loop()
         loop.call_later(BROKEN_EXIT_S, lambda: child.kill("its app does not start"))
         if not self.first.done() and not self._options.reload:

@@ -37,7 +37,7 @@ from tenure.worker.registry import Registry
 from tenure.worker.renewal import Renewal
 from tenure.worker.report import Reporter
 from tenure.worker.settle import Settler
-from tenure.worker.specs import Queues, queue_names, show_queues
+from tenure.worker.specs import Queues, queue_names, show_names, show_queues
 from tenure.worker.stacks import slots_table
 from tenure.worker.staff import Staff
 from tenure.worker.stop import Stop
@@ -141,6 +141,7 @@ class Worker:
             app=self.options.app, broker=addresses,
             queues=" ".join(show_queues(queues) for queues in self.feed.queues.values()),
             pools=" ".join(f"{p.name}={p.kind}:{p.size}" for p in self.options.pools),
+            tasks=show_names(manifest["tasks"]),
         )  # fmt: skip
         self._spawn(self.registry.run())
         if self.options.limits.timed:
@@ -161,7 +162,7 @@ class Worker:
 
     def _set_queues(self, manifest: dict[str, Any]) -> None:
         # Nobody said which is more important: a full queue must not starve the others.
-        of_the_app = dict.fromkeys(manifest.get("queues") or ["default"], 1)
+        of_the_app = dict.fromkeys(manifest["queues"], 1)
         default: Queues = self.options.queues or of_the_app
         self.feed.queues = {pool.name: pool.queues or default for pool in self.options.pools}
 

@@ -35,6 +35,13 @@ def load_app(spec: str) -> App:
     if not isinstance(found, App):
         raise ImportFailed(f"{spec} is no App but a {type(found).__name__}", name=module_name)
     found.load()
+    if not found.tasks:
+        # It would take the jobs of somebody else's queue, and bury what it does not know.
+        raise ImportFailed(
+            f"the app {spec} has no tasks; name the modules that define them with imports=,"
+            f' such as App(imports=["{module_name}.tasks"]), or import them in {module_name}',
+            name=module_name,
+        )
     return found
 
 
@@ -61,7 +68,10 @@ def manifest(app: App, spec: str) -> dict[str, Any]:
 
 def broken_message(error: BaseException) -> list[Any]:
     """What the parent is told when the app cannot be imported or started."""
-    told = failure_map(error, dead=False, kind="failed", traceback=user_traceback(error))
+    # Of what we found out ourselves the message says all; where we did is of no use to anybody.
+    ours = isinstance(error, ImportFailed) and error.__cause__ is None
+    traceback = "" if ours else user_traceback(error)
+    told = failure_map(error, dead=False, kind="failed", traceback=traceback)
     return [BROKEN, told["error_type"], told["message"], told["traceback"]]
 
 
