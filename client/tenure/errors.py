@@ -6,10 +6,11 @@
   `ConnectionLost`, `OutcomeUnknown`, `RequestTimeout`, `ClientClosed`.
 - What arrived cannot be used: `PayloadError`, `ProtocolViolation`.
 - A task cannot be called or found: `ArgumentError`, `UnknownTask`, `ImportFailed`.
+- No broker can be meant: `InvalidUrl`.
 - A job has no result: `TaskFailed`, `TaskCancelled`, `TaskExpired`, `ResultTimeout`,
   `ResultNotKept`.
 
-Wrong arguments raise `TypeError` or `ValueError` that name the argument, as everywhere.
+Other wrong arguments raise `TypeError` or `ValueError` that name the argument, as everywhere.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ __all__ = [
     "HelloRequired",
     "ImportFailed",
     "InternalError",
+    "InvalidUrl",
     "JobNotFound",
     "LeaseLost",
     "MalformedFrame",
@@ -96,6 +98,10 @@ __all__ = [
     "WorkerNotFound",
     "WorkerSilent",
 ]
+
+
+class InvalidUrl(TenureError, ValueError):
+    """What should say where the broker is does not: the message names it, and what it looks like."""
 
 
 class CannotConnect(TenureError, ConnectionError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tenure import Client
 from tenure.address import Address, addresses_of
+from tenure.errors import InvalidUrl, TenureError
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,18 @@ def test_the_environment_is_asked_when_no_url_is_given(monkeypatch: pytest.Monke
 
     assert addresses_of(None) == (Address("elsewhere", 1),)
     assert addresses_of("tenure://here:2") == (Address("here", 2),)
+
+
+def test_what_is_refused_is_named_with_where_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TENURE_URL", "redis://x")
+    with pytest.raises(InvalidUrl, match=r"^TENURE_URL 'redis://x' .*such as tenure://127\.0"):
+        Client()
+    with pytest.raises(InvalidUrl, match=r"^url 'foo' is not a broker's URL"):
+        Client("foo")
+    assert issubclass(InvalidUrl, TenureError)
+    assert issubclass(InvalidUrl, ValueError), "as it was before it had a name"
 
 
 def test_an_address_is_shown_as_it_is_written() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
-from tenure.errors import CannotConnect
+from tenure.errors import CannotConnect, InvalidUrl
 from tenure_protocol.errors import BrokerError, ProtocolViolation, TenureError
 
 
@@ -69,6 +69,8 @@ def exit_code_of(error: BaseException) -> Exit | None:
         return Exit.TEMPORARY if error.retryable else Exit.FAILED
     if isinstance(error, CannotConnect) and isinstance(error.__cause__, BrokerError):
         return exit_code_of(error.__cause__)
+    if isinstance(error, InvalidUrl):
+        return Exit.CONFIG
     if isinstance(error, ProtocolViolation):
         return Exit.UNREACHABLE
     if isinstance(error, TimeoutError):

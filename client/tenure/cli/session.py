@@ -57,6 +57,12 @@ class Session:
         """Where the broker is: `--url`, else TENURE_URL, else this machine."""
         return self.url or os.environ.get("TENURE_URL") or URL_DEFAULT
 
+    def check_url(self) -> None:
+        """Raise `InvalidUrl`, naming where the URL comes from, if it is none."""
+        from tenure.address import addresses_of
+
+        addresses_of(self.url, "--url")
+
     @property
     def timeout_s(self) -> float:
         """How long to wait for an answer, in seconds. Raises `CliError` for nonsense."""
@@ -86,6 +92,7 @@ class Session:
         for it a little, and goes on after its restart. A queue that is not found is told
         with the name it may have been meant to be.
         """
+        self.check_url()
         try:
             client = self.open_client(self.broker_url, self.timeout_s, patient)
         except ValueError as error:

@@ -114,7 +114,11 @@ def worker(context: click.Context, /, **given: Any) -> None:
     User code runs in child processes. A child that dies fails only its own job; leases are
     extended whatever user code does; TERM loses no job and uses up no attempt.
     """
-    given["url"] = given["url"] or session_of(context).url
+    session = session_of(context)
+    session.url = given["url"] = given["url"] or session.url
+    if session.url:
+        # Without --url the app's own comes before TENURE_URL, and only its processes know it.
+        session.check_url()
     options: WorkerOptions = usage_checked(options_of, given)
     from tenure.worker.main import run_worker
 

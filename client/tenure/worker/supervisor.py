@@ -19,7 +19,7 @@ from typing import Any
 
 from tenure.core import fleet
 from tenure.core.reconnect import Reconnect
-from tenure.errors import TenureError
+from tenure.errors import InvalidUrl, TenureError
 from tenure.settings import Settings, mono_ms, settings_of, wall_ms
 from tenure.worker import endings, pipe
 from tenure.worker.connection import Connection
@@ -114,9 +114,12 @@ class Worker:
                 self.staff.kill_all("the worker ends")
                 await self.staff.wait(5)
                 return EXIT_OK if trouble is None else EXIT_CONFIG
-            self._open(self.staff.manifest)
             try:
+                self._open(self.staff.manifest)
                 await self.reporter.start()
+            except InvalidUrl as error:
+                self.log.error("there is no broker to connect to", error=str(error))
+                return EXIT_CONFIG
             except OSError as error:
                 self.log.error("health checks cannot be served", error=str(error))
                 return EXIT_UNAVAILABLE
