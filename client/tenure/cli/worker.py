@@ -120,6 +120,8 @@ def worker(context: click.Context, /, **given: Any) -> None:
         # Without --url the app's own comes before TENURE_URL, and only its processes know it.
         session.check_url()
     options: WorkerOptions = usage_checked(options_of, given)
+    if options.health_file is not None:
+        check_health_file(options.health_file)
     from tenure.worker.main import run_worker
 
     sys.exit(run_worker(options))
@@ -160,6 +162,17 @@ def options_of(given: dict[str, Any]) -> WorkerOptions:
         health_file=given["health_file"],
         log_format=given["log_format"],
     )
+
+
+def check_health_file(path: str) -> None:
+    """Raise `CliError` (configuration) if the file cannot be written: its probe would never pass."""
+    from tenure.worker.health import HealthFile
+
+    try:
+        HealthFile(path).check()
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise CliError(f'--health-file "{path}" cannot be written: {why}', Exit.CONFIG) from None
 
 
 def check_app(text: str) -> str:

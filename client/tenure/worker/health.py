@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable
+from errno import EISDIR
 from pathlib import Path
 from typing import Any
 
@@ -82,16 +83,26 @@ class HealthFile:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
+        self._fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
 
-    def write(self, ready: bool, told: dict[str, Any]) -> None:
-        """Renew it, or take it away. What goes wrong with it harms nothing else."""
-        with contextlib.suppress(OSError):
+    def check(self) -> None:
+        """Raise `OSError` if it could not be written, before anybody counts on it."""
+        if self._path.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(self._path))
+        self._fresh.write_text("")
+        self._fresh.unlink()
+
+    def write(self, ready: bool, told: dict[str, Any]) -> OSError | None:
+        """Renew it, or take it away. What goes wrong with it is returned, and harms nothing else."""
+        try:
             if not ready:
                 self._path.unlink(missing_ok=True)
-                return
-            fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            fresh.write_text(json.dumps({"ready": True, **told}) + "\n", "utf-8")
-            fresh.replace(self._path)
+                return None
+            self._fresh.write_text(json.dumps({"ready": True, **told}) + "\n", "utf-8")
+            self._fresh.replace(self._path)
+        except OSError as error:
+            return error
+        return None
 
     def remove(self) -> None:
         """Take it away."""

@@ -49,8 +49,14 @@ class Reporter:
 
     async def _write(self) -> None:
         assert self._file is not None
+        trouble: str | None = None
         while True:
-            self._file.write(*self.ready())
+            error = self._file.write(*self.ready())
+            told, trouble = trouble, None if error is None else str(error)
+            if trouble is not None and trouble != told:
+                self._worker.log.warning("the health file cannot be written", error=trouble)
+            elif trouble is None and told is not None:
+                self._worker.log.info("the health file can be written again")
             await asyncio.sleep(BEAT_MS / 1000 if self.ready()[0] else 1)
 
     def answered_ms(self) -> int:
