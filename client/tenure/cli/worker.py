@@ -9,10 +9,11 @@ import click
 
 from tenure.cli.commands import duration_option, session_of, usage_checked
 from tenure.cli.errors import CliError, Exit
-from tenure.cli.human import parse_size
+from tenure.cli.human import parse_size, size
 
 if TYPE_CHECKING:
     from tenure.worker.options import WorkerOptions
+    from tenure.worker.recycle import Limits
 
 _EPILOG = """\
 \b
@@ -131,8 +132,7 @@ def options_of(given: dict[str, Any]) -> WorkerOptions:
     """The options as the worker takes them. Raises `ValueError` or `CliError`."""
     from tenure.settings import default_name
     from tenure.worker.health import parse_address
-    from tenure.worker.options import WorkerOptions
-    from tenure.worker.recycle import Limits
+    from tenure.worker.options import HEARTBEAT_MS_MIN, WorkerOptions
     from tenure.worker.specs import check_size, parse_pools, parse_queues
     from tenure_protocol.limits import CLIENT_NAME_CHARS_MAX
 
@@ -141,7 +141,6 @@ def options_of(given: dict[str, Any]) -> WorkerOptions:
     name = given["name"] or default_name()
     if len(name) > CLIENT_NAME_CHARS_MAX:
         raise ValueError(f"--name must have at most {CLIENT_NAME_CHARS_MAX} characters")
-    max_rss = given["max_rss"]
     return WorkerOptions(
         app=check_app(given["app"]),
         name=name,
@@ -152,16 +151,39 @@ def options_of(given: dict[str, Any]) -> WorkerOptions:
         reload=given["reload"],
         burst=given["burst"],
         grace_ms=duration_option("--grace", given["grace"]) or 0,
-        heartbeat_ms=max(50, duration_option("--heartbeat", given["heartbeat"]) or 0),
-        limits=Limits(
-            jobs_max=given["max_jobs_per_child"],
-            rss_bytes_max=None if max_rss is None else parse_size(max_rss, "--max-rss"),
-            age_ms_max=duration_option("--max-age", given["max_age"]) or None,
-        ),
+        heartbeat_ms=_at_least(HEARTBEAT_MS_MIN, "--heartbeat", given["heartbeat"]) or 0,
+        limits=_limits(given),
         health=None if given["health"] is None else parse_address(given["health"]),
         health_file=given["health_file"],
         log_format=given["log_format"],
     )
+
+
+def _limits(given: dict[str, Any]) -> Limits:
+    from tenure.worker.recycle import AGE_MS_MIN, RSS_BYTES_MIN, Limits
+
+    text = given["max_rss"]
+    max_rss = None if text is None else parse_size(text, "--max-rss")
+    if max_rss is not None and max_rss < RSS_BYTES_MIN:
+        raise ValueError(
+            f"--max-rss {text!r} is {max_rss:,} bytes, less than any process uses: give at least"
+            f" {size(RSS_BYTES_MIN)}, with its unit, such as 500MB"
+        )
+    return Limits(
+        jobs_max=given["max_jobs_per_child"],
+        rss_bytes_max=max_rss,
+        age_ms_max=_at_least(AGE_MS_MIN, "--max-age", given["max_age"]),
+    )
+
+
+def _at_least(least_ms: int, name: str, text: str | None) -> int | None:
+    """Milliseconds of a duration that must not be shorter. Raises `ValueError`."""
+    from tenure_protocol.durations import format_ms
+
+    value_ms = duration_option(name, text)
+    if value_ms is not None and value_ms < least_ms:
+        raise ValueError(f"{name} must be at least {format_ms(least_ms)}, not {text!r}")
+    return value_ms
 
 
 def check_health_file(path: str) -> None:

@@ -9,6 +9,7 @@ from tenure.worker.specs import PoolSpec, Queues
 
 GRACE_MS_DEFAULT = 30_000
 HEARTBEAT_MS_DEFAULT = 5_000
+HEARTBEAT_MS_MIN = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

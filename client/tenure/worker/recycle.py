@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 from tenure_protocol.durations import format_ms
 
+RSS_BYTES_MIN = 16 * 1024 * 1024
+"""No Python process is smaller: with less, each would be replaced as soon as it has started."""
+
+AGE_MS_MIN = 1_000
+"""How often ages are looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
