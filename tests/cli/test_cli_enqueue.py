@@ -62,6 +62,8 @@ def test_the_payload_is_json_or_pairs(words: list[str], payload: object) -> None
         (["a=1", "word"], "'word' is not name=value"),
         (["a=1", "a=2"], '"a" is given twice'),
         (["=1", "b=2"], "'=1' is not name=value"),
+        (["a:=1"], "'a:=1' has a colon too many: write 'a=1'"),
+        (["a=1", "list:=[1]"], "write 'list=[1]'"),
     ],
 )
 def test_a_payload_that_is_neither_is_refused(words: list[str], said: str) -> None:

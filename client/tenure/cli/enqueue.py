@@ -143,6 +143,14 @@ def _payload(words: tuple[str, ...]) -> object:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise CliError(f"in the payload, {word[:60]!r} is not name=value", Exit.USAGE)
+        if name.endswith(":"):
+            # As other tools write it: the job would be stored, and no task has such a parameter.
+            hint = f"{name.rstrip(':')}={value}"
+            raise CliError(
+                f"in the payload, {word[:60]!r} has a colon too many: write {hint[:60]!r}; a value"
+                " that is JSON is taken as such",
+                Exit.USAGE,
+            )
         if name in made:
             raise CliError(f'in the payload, "{name}" is given twice', Exit.USAGE)
         made[name] = _value(value)
