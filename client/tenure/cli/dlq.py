@@ -10,6 +10,7 @@ import click
 
 from tenure.cli.chore import follow_chore
 from tenure.cli.commands import Group, duration_option, session_of, usage_checked
+from tenure.cli.deadmatch import why_none
 from tenure.cli.errors import CliError, Exit
 from tenure.cli.fields import chore_fields, group_fields, job_fields
 from tenure.cli.human import NOTHING, ago, count, duration, many, parse_rate, rate
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 _FILTER_EPILOG = """\
 \b
 Filters (all that are given must hold):
-  --error TimeoutError   the last error's type; 'smtplib.*' is a prefix
+  --error TimeoutError   the last error's type in full, as tenure dlq groups shows it:
+                         tenure.errors.ArgumentError; 'smtplib.*' is a prefix
   --task 'mail.*'        the task's name, or a prefix
   --older 1d             died more than a day ago
   --newer 6h             died in the last six hours
@@ -110,12 +112,15 @@ def list_dead(
             limit,
             cursor,
         )
-    show(
-        session,
-        page_record(page),
-        lambda screen: draw_jobs(session, screen, page, payloads=False),
-        items="jobs",
-    )
+        nothing = "" if page.jobs else why_none(client, queue, matching)
+
+    def draw(screen: Console) -> None:
+        if page.jobs:
+            draw_jobs(session, screen, page, payloads=False)
+
+    show(session, page_record(page), draw, items="jobs")
+    if nothing:
+        note(session, nothing)
     note_cursor(session, page)
 
 
@@ -237,7 +242,7 @@ def replay(
         if job_ids:
             _by_ids(session, client, queue, job_ids, "replay", dry_run=dry_run)
             return
-        found, total = _count(client, queue, matching)
+        found, total = _count(session, client, queue, matching)
         wanted = found if limit is None else min(found, limit)
         text = _plan("replay", queue, wanted, total, per_second)
         if dry_run:
@@ -279,7 +284,7 @@ def purge(
                 confirm(session, question, yes=yes)
             _by_ids(session, client, queue, job_ids, "purge", dry_run=dry_run)
             return
-        found, total = _count(client, queue, matching)
+        found, total = _count(session, client, queue, matching)
         text = _plan("delete", queue, found, total, None)
         if dry_run:
             _show_plan(session, queue, "purge", text, found, total)
@@ -294,17 +299,20 @@ def _check_choice(job_ids: tuple[str, ...], matching: DeadFilter, everything: bo
         raise click.UsageError("say which dead jobs: ids, or filters, or --all")
 
 
-def _count(client: Client, queue: str, matching: DeadFilter) -> tuple[int, int]:
+def _count(session: Session, client: Client, queue: str, matching: DeadFilter) -> tuple[int, int]:
     """How many dead jobs match, and how many there are."""
     total = int(client.queue(queue).counts.get("dead", 0))
     if not matching:
         return total, total
-    found = all_jobs(
+    jobs = all_jobs(
         lambda most, after: client.dead_jobs(
             queue, limit=most, cursor=after, bodies=False, **matching
         )
     )
-    return sum(1 for _ in found), total
+    found = sum(1 for _ in jobs)
+    if total and not found:
+        note(session, why_none(client, queue, matching))
+    return found, total
 
 
 def _plan(verb: str, queue: str, found: int, total: int, per_second: float | None) -> str:

@@ -81,6 +81,9 @@ def some_jobs(fetch: FetchPage, limit: int, cursor: bytes | None) -> JobPage:
         cursor = page.cursor
         if cursor is None:
             break
+    # The broker does not look beyond a page that is full: there may be nothing more.
+    if cursor is not None and not (more := fetch(1, cursor)).jobs and more.cursor is None:
+        cursor = None
     return JobPage(jobs, cursor)
 
 
