@@ -136,6 +136,15 @@ def ask(port: int, path: str) -> tuple[int, dict[str, object]]:
     return int(head.split()[1]), json.loads(body)
 
 
+def test_readyz_does_not_invent_a_time_before_the_broker_was_there(tmp_path: Path) -> None:
+    words = ("--health", "127.0.0.1:0")
+    with WorkerProcess("tenure://127.0.0.1:1", tmp_path, *words) as worker:
+        eventually(lambda: "/readyz" in worker.log)
+        port = int(worker.log.split("/readyz")[0].rpartition(":")[2])
+        status, told = ask(port, "/readyz")
+        assert (status, told["broker_heard_ms_ago"]) == (503, None)
+
+
 def test_readyz_says_whether_jobs_are_being_taken(
     broker: BrokerProcess, client: Client, start: StartWorker, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def test_term_lets_running_jobs_finish(client: Client, start: StartWorker, tmp_p
     for gate in gates:
         gate.touch()
     assert worker.wait() == 0
+    assert "connected" not in worker.log.partition("stopping")[2], "it looks like a new beginning"
     assert [client.get(handle.id).state for handle in handles] == ["succeeded"] * 3
     info = client.get(late.id)
     assert (info.state, info.failures, info.lost, info.timeouts) == ("ready", 0, 0, 0)

@@ -60,7 +60,7 @@ class Reporter:
             await asyncio.sleep(BEAT_MS / 1000 if self.ready()[0] else 1)
 
     def answered_ms(self) -> int:
-        """When the broker last answered anything."""
+        """When the broker last answered anything; 0: it never has."""
         worker = self._worker
         return max(worker.feed.answered_ms, worker.registry.answered_ms, worker.renewal.answered_ms)
 
@@ -69,9 +69,11 @@ class Reporter:
         worker = self._worker
         consumption = worker.consumption
         state = "stopping" if worker.stop.asked else consumption.state
-        heard_ms = mono_ms() - self.answered_ms()
+        answered_ms = self.answered_ms()
+        heard_ms = mono_ms() - answered_ms if answered_ms else None
         children = worker.staff.ready
-        ready = consumption.satisfied and children and heard_ms <= FRESH_MS
+        fresh = heard_ms is not None and heard_ms <= FRESH_MS
+        ready = consumption.satisfied and children and fresh
         told: dict[str, Any] = {"state": state, "children_ready": children}
         told["busy"], told["slots"] = self._busy()
         told["broker_heard_ms_ago"] = heard_ms

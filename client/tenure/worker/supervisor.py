@@ -260,9 +260,11 @@ class Worker:
     # -- what comes in --------------------------------------------------------------------
 
     def _connection_changed(self, is_open: bool) -> None:
-        if is_open:
+        if self.stop.asked:
+            pass  # it ends: then it may hang up and call again for its last words
+        elif is_open:
             self.log.info("connected")
-        elif not self.stop.asked:
+        else:
             self.log.warning("the connection is lost; running jobs go on")
         self.feed.connection(is_open)
 
