@@ -71,6 +71,10 @@ def test_queues_may_be_given_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None
         (["--max-rss", "0"], "at least 16"),
         (["--max-age", "0s"], "--max-age must be at least 1s, not '0s'"),
         (["--heartbeat", "0s"], "--heartbeat must be at least 50ms, not '0s'"),
+        (["-c", "5", "--pool", "io=async:2"], "--concurrency 5 has no effect"),
+        (["-c", "5", "--pool", "process:2"], "--concurrency 5 has no effect"),
+        (["-q", "a", "--pool", "io=async:2:b"], "--queues a has no effect"),
+        (["--app-dir", "/no/where"], '--app-dir "/no/where" is not a directory'),
         (["--health", "8081"], "must be HOST:PORT"),
         (["--name", "x" * 200], "--name must have at most 128"),
     ],
@@ -80,6 +84,15 @@ def test_a_mistake_is_told_with_the_option(
 ) -> None:
     with pytest.raises(CliError, match=told):
         options(monkeypatch, *words)
+
+
+def test_pools_that_name_neither_size_nor_queues_take_those_of_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pools = ("--pool", "io=async", "--pool", "cpu=process:2:thumbs")
+    found = options(monkeypatch, "-c", "5", "-q", "mail", *pools)
+    assert [(pool.size, pool.queues) for pool in found.pools] == [(5, None), (2, ["thumbs"])]
+    assert found.queues == ["mail"]
 
 
 @pytest.mark.parametrize("app", ["shop", "shop:", ":app", "shop.py:app()", "shop tasks:app"])

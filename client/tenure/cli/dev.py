@@ -19,7 +19,7 @@ import click
 
 from tenure.cli.errors import CliError, Exit
 from tenure.cli.server import need_extra
-from tenure.cli.worker import check_app
+from tenure.cli.worker import check_app, check_app_dir
 
 _NEEDED = ("lmdb", "structlog", "starlette", "uvicorn", "prometheus_client")
 _START_S_MAX = 30.0
@@ -68,6 +68,7 @@ def dev(
     """
     need_extra(_NEEDED, "tenure dev")
     check_app(app)
+    check_app_dir(app_dir)
     words = [app, "--reload", "--app-dir", app_dir]
     words += [] if queues is None else ["--queues", queues]
     words += [] if concurrency is None else ["--concurrency", str(concurrency)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def options_of(given: dict[str, Any]) -> WorkerOptions:
     from tenure.settings import default_name
     from tenure.worker.health import parse_address
     from tenure.worker.options import HEARTBEAT_MS_MIN, WorkerOptions
-    from tenure.worker.specs import check_size, parse_pools, parse_queues
+    from tenure.worker.specs import check_queues, check_size, parse_pools, parse_queues
     from tenure_protocol.limits import CLIENT_NAME_CHARS_MAX
 
     if given["concurrency"] is not None:
@@ -141,13 +142,15 @@ def options_of(given: dict[str, Any]) -> WorkerOptions:
     name = given["name"] or default_name()
     if len(name) > CLIENT_NAME_CHARS_MAX:
         raise ValueError(f"--name must have at most {CLIENT_NAME_CHARS_MAX} characters")
+    pools = tuple(parse_pools(given["pools"], given["concurrency"], given["prefetch"]))
+    queues = parse_queues(",".join(given["queues"])) if given["queues"] else None
     return WorkerOptions(
         app=check_app(given["app"]),
         name=name,
         url=given["url"],
-        queues=parse_queues(",".join(given["queues"])) if given["queues"] else None,
-        pools=tuple(parse_pools(given["pools"], given["concurrency"], given["prefetch"])),
-        app_dir=given["app_dir"],
+        queues=check_queues(queues, pools),
+        pools=pools,
+        app_dir=check_app_dir(given["app_dir"]),
         reload=given["reload"],
         burst=given["burst"],
         grace_ms=duration_option("--grace", given["grace"]) or 0,
@@ -195,6 +198,13 @@ def check_health_file(path: str) -> None:
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise CliError(f'--health-file "{path}" cannot be written: {why}', Exit.CONFIG) from None
+
+
+def check_app_dir(path: str) -> str:
+    """A directory as it is. Raises `CliError` (usage) for anything else."""
+    if not os.path.isdir(path):
+        raise CliError(f'--app-dir "{path}" is not a directory', Exit.USAGE)
+    return path
 
 
 def check_app(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,13 +93,34 @@ def queue_names(queues: Queues) -> list[str]:
 def parse_pools(texts: tuple[str, ...], concurrency: int | None, prefetch: int) -> list[PoolSpec]:
     """Pools from KIND or NAME=KIND:SIZE[:QUEUES], each; one of the kind `async` if none is named.
 
-    `concurrency` is the size of pools that name none. Raises `ValueError`.
+    `concurrency` is the size of pools that name none. Raises `ValueError`, also where it is
+    the size of none.
     """
+    if concurrency is not None and texts and all(map(_names_size, texts)):
+        raise ValueError(
+            f"--concurrency {concurrency} has no effect: every --pool names its own size;"
+            " leave one of the two out"
+        )
     pools = [_pool(text, concurrency, prefetch) for text in texts or ("async",)]
     names = [pool.name for pool in pools]
     if len(set(names)) != len(names):
         raise ValueError(f"two pools are called {max(names, key=names.count)!r}: name them apart")
     return pools
+
+
+def check_queues(queues: Queues | None, pools: Sequence[PoolSpec]) -> Queues | None:
+    """`queues` if some pool works on them. Raises `ValueError`."""
+    if queues is not None and all(pool.queues is not None for pool in pools):
+        raise ValueError(
+            f"--queues {show_queues(queues)} has no effect: every --pool names its own queues;"
+            " leave one of the two out"
+        )
+    return queues
+
+
+def _names_size(text: str) -> bool:
+    rest = text.partition("=")[2] or text
+    return bool(rest.partition(":")[2].partition(":")[0].strip())
 
 
 def _pool(text: str, concurrency: int | None, prefetch: int) -> PoolSpec:

@@ -27,7 +27,7 @@ def load_app(spec: str) -> App:
     Raises `ImportFailed`, or whatever the modules raise.
     """
     module_name, _, path = spec.partition(":")
-    found: Any = import_module(module_name)
+    found: Any = _module(module_name)
     for name in (path or APP_NAME).split("."):
         if not hasattr(found, name):
             raise ImportFailed(f"{module_name} has no {path or APP_NAME!r}", name=module_name)
@@ -43,6 +43,22 @@ def load_app(spec: str) -> App:
             name=module_name,
         )
     return found
+
+
+def _module(name: str) -> Any:
+    """The module, imported; one that there is not is told with where it was looked for."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing != name and not name.startswith(f"{missing}."):
+            raise  # it is there, and what it imports is not: the traceback says where
+        # The first place on the path is --app-dir.
+        raise ImportFailed(
+            f"there is no module {missing!r} in {sys.path[0]}, nor elsewhere on Python's path;"
+            " --app-dir says where to look first",
+            name=name,
+        ) from None
 
 
 def manifest(app: App, spec: str) -> dict[str, Any]:
