@@ -9,6 +9,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
 from tenure import Client
 from tests.cli.processes import TENURE, TIMEOUT_S, read_json, surroundings, tenure, wait_until
 from tests.support.broker_process import BrokerProcess
@@ -249,6 +251,20 @@ def test_a_slow_replay_can_be_left_alone_followed_and_cancelled(url: str) -> Non
 
 
 # -- the broker -----------------------------------------------------------------------------
+
+
+def test_a_queue_that_exists_otherwise_is_a_conflict_that_names_the_command(url: str) -> None:
+    assert tenure(url, "queue", "create", "made", "max_attempts=3").returncode == 0
+    done = tenure(url, "queue", "create", "made", "max_attempts=4")
+
+    assert done.returncode == 5
+    assert "tenure queue set made NAME=VALUE changes them" in done.stderr
+
+
+def test_the_median_of_two_round_trips_is_between_them(url: str) -> None:
+    told = read_json(url, "ping", "-n", "2")
+
+    assert told["median_ms"] == pytest.approx(sum(told["times_ms"]) / 2, abs=0.001)
 
 
 def test_ping_status_top_and_version_answer(url: str) -> None:

@@ -36,7 +36,7 @@ def ping(context: click.Context, count: int) -> None:
         "url": session.broker_url,
         "count": count,
         "min_ms": min(times_ms),
-        "median_ms": sorted(times_ms)[len(times_ms) // 2],
+        "median_ms": _median(times_ms),
         "max_ms": max(times_ms),
         "times_ms": times_ms,
     }
@@ -45,6 +45,12 @@ def ping(context: click.Context, count: int) -> None:
     )
     if count > 1 or session.format != "table":
         done(session, summary.format(**record), record)
+
+
+def _median(times_ms: list[float]) -> float:
+    ordered = sorted(times_ms)
+    middle = len(ordered) // 2
+    return round((ordered[middle] + ordered[~middle]) / 2, 3)
 
 
 @click.command(cls=Command)

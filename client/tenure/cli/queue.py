@@ -8,6 +8,7 @@ import click
 
 from tenure.cli.commands import Group, session_of
 from tenure.cli.completion import queue_names
+from tenure.cli.errors import CliError, Exit
 from tenure.cli.fields import queue_fields
 from tenure.cli.human import NOTHING, count, duration, many, moment, rate, size
 from tenure.cli.jobtable import draw_jobs, page_record, some_jobs
@@ -25,6 +26,7 @@ from tenure.cli.render import (
 )
 from tenure.cli.settings import MEMORY_NOTE, parse_settings, settings_help, show_settings
 from tenure.core.admin import STATES
+from tenure.errors import QueueExists
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -176,7 +178,15 @@ def create_queue(context: click.Context, queue: str, settings: tuple[str, ...]) 
     session = session_of(context)
     wanted = parse_settings(settings)
     with session.broker() as client:
-        info = client.create_queue(queue, **wanted)
+        try:
+            info = client.create_queue(queue, **wanted)
+        except QueueExists as error:
+            # The broker names its own operation, which nobody types.
+            raise CliError(
+                f'queue "{queue}" exists with other settings;'
+                f" tenure queue set {queue} NAME=VALUE changes them",
+                Exit.CONFLICT, error.code,
+            ) from error  # fmt: skip
     kept = f" ({MEMORY_NOTE})" if info.durability == "memory" else ""
     done(session, f'queue "{queue}" exists with these settings{kept}', queue_fields(info))
 
