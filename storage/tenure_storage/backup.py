@@ -156,10 +156,7 @@ def restore(backup: Path, path: Path) -> Manifest:
         try:
             size, digest = _copy_synced(backup / DATA_NAME, beside)
             if (size, digest) != (manifest.bytes, manifest.sha256):
-                raise StoreError(
-                    f"the backup {backup} is damaged: its data file of {size} bytes is not the "
-                    f"one of {manifest.bytes} bytes that its manifest names"
-                )
+                raise StoreError(f"the backup {backup} is damaged: {_damage(size, manifest)}")
             check_data_file(beside)
             # The copy is complete: an empty journal says that nothing beyond it is expected.
             (path / JOURNAL_NAME).touch(0o600)
@@ -173,6 +170,12 @@ def restore(backup: Path, path: Path) -> Manifest:
         finally:
             beside.unlink(missing_ok=True)
     return manifest
+
+
+def _damage(size: int, manifest: Manifest) -> str:
+    if size != manifest.bytes:
+        return f"its data file has {size} bytes, and its manifest names {manifest.bytes}"
+    return "its data file does not have the checksum (SHA-256) that its manifest names"
 
 
 def _is_no_store(entry: Path, beside: Path) -> bool:
