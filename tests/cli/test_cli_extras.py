@@ -19,14 +19,16 @@ def location(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def run_with_only(packages: tuple[str, ...], tmp_path: Path, *words: str) -> tuple[int, str, str]:
+MAIN = "from tenure.cli import main; main({words!r})"
+
+
+def run_with_only(
+    packages: tuple[str, ...], tmp_path: Path, *words: str, main: str = MAIN
+) -> tuple[int, str, str]:
     """Run the command in a Python that has nothing but our code and these packages."""
     for package in (*packages, "tenure", "tenure_protocol", "tenure_server", "tenure_storage"):
         (tmp_path / package).symlink_to(location(package))
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r});"
-        f" from tenure.cli import main; main({list(words)!r})"
-    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); " + main.format(words=list(words))
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60
     )
@@ -42,6 +44,14 @@ def test_with_msgpack_only_it_names_the_cli_extra(tmp_path: Path, words: list[st
         "error: the tenure command needs click and rich:"
         " install it with  pip install 'tenure[cli]'\n"
     )
+
+
+def test_the_worker_as_a_module_names_it_too(tmp_path: Path) -> None:
+    main = "from tenure.worker.__main__ import main; sys.exit(main())"
+    code, out, err = run_with_only(("msgpack",), tmp_path, main=main)
+
+    assert (code, out) == (78, "")
+    assert err == ("error: tenure.worker needs click: install it with  pip install 'tenure[cli]'\n")
 
 
 def test_without_rich_alone_it_names_the_cli_extra(tmp_path: Path) -> None:

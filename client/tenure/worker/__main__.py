@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
+
+EXIT_CONFIG = 78
 
 
 def main() -> int:
     """Run the command with the words of the command line. Returns the exit code."""
+    if find_spec("click") is None:
+        print(
+            "error: tenure.worker needs click: install it with  pip install 'tenure[cli]'",
+            file=sys.stderr,
+        )
+        return EXIT_CONFIG
     from tenure.cli.errors import exit_code_of
     from tenure.cli.worker import worker
 
