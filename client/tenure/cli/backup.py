@@ -9,7 +9,7 @@ import click
 from tenure.cli.commands import Group, session_of
 from tenure.cli.human import duration, moment, size
 from tenure.cli.render import done, note
-from tenure.cli.store import offline
+from tenure.cli.store import directory_path, offline
 
 
 @click.group(cls=Group)
@@ -37,7 +37,7 @@ def create_backup(context: click.Context, name: str | None, max_wait: str) -> No
 
 
 @backup.command("restore")
-@click.argument("backup", type=click.Path(path_type=Path))
+@click.argument("backup", type=directory_path)
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),

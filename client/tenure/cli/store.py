@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 _FINDINGS_SHOWN_MAX = 50
 
-directory_argument = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+# Click would call what may not be read a wrong usage; `offline` knows what it is.
+directory_path = click.Path(path_type=Path, readable=False)
+directory_argument = click.argument("directory", type=directory_path, metavar="DIR")
 
 
 @click.group(cls=Group)
@@ -40,14 +42,16 @@ def offline(directory: Path) -> Iterator[None]:
     need_extra(("lmdb",), "tenure store")
     from tenure_storage.store import StoreError, StoreLocked
 
-    if not directory.is_dir():
-        what = "is not a directory" if directory.exists() else "does not exist"
-        raise CliError(f"{directory} {what}", Exit.NOT_FOUND)
     try:
+        if not directory.is_dir():
+            what = "is not a directory" if directory.exists() else "does not exist"
+            raise CliError(f"{directory} {what}", Exit.NOT_FOUND)
         yield
     except StoreError as error:
-        in_use = isinstance(error, StoreLocked)
-        raise CliError(str(error), Exit.CONFLICT if in_use else Exit.FAILED) from error
+        code = Exit.CONFLICT if isinstance(error, StoreLocked) else Exit.FAILED
+        if isinstance(error.__cause__, PermissionError):
+            code = Exit.PERMISSION
+        raise CliError(str(error), code) from error
     except OSError as error:
         what = f"{error.strerror or error} ({error.filename or directory})"
         raise CliError(
