@@ -18,7 +18,7 @@ DEFAULT = "default"
 # Variables of the client and the command line, and those that a container platform sets
 # for a service that happens to be called "tenure": none of them is meant for us.
 _NOT_OURS = re.compile(
-    r"TENURE_(URL|CONFIG|TOKEN|CONTEXT|OUTPUT|NO_COLOR|.*SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT(_\d+_.*)?)"
+    r"TENURE_(URL|CONFIG|DEBUG|TOKEN|CONTEXT|OUTPUT|NO_COLOR|.*SERVICE_(HOST|PORT)(_.*)?|(.*_)?PORT(_\d+_.*)?)"
 )
 
 

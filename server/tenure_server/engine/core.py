@@ -31,6 +31,11 @@ SETTLED_KEPT = 32_768
 EVENTS_MAX = 1_000
 """The most events kept until the shell takes them."""
 
+DRAINING_TOLD = (
+    "the broker takes no new work: it is stopping (connect again in a moment), or was told to drain"
+    " (until tenure drain --off)"
+)
+
 
 class Core:
     """The engine's state. `now` is the time of the command at work, with a steady wall clock."""

@@ -25,7 +25,7 @@ from tenure_protocol.retry import policy_from_wire, policy_to_wire
 from tenure_protocol.wire import pack
 from tenure_server.engine import lanes
 from tenure_server.engine.control import queue_for, register
-from tenure_server.engine.core import Core
+from tenure_server.engine.core import DRAINING_TOLD, Core
 from tenure_server.engine.fields import args_list, blob, item, items, whole, whole_or
 from tenure_server.engine.finding import find_live
 from tenure_server.engine.queues import RETENTION_MS_MAX, Queue
@@ -81,7 +81,7 @@ def enqueue(core: Core, session: Session, _request_id: int, raw: object) -> obje
             return repeated
     if core.draining:
         # Not before: it would be said of jobs that are stored that nothing was.
-        raise Draining("the broker is stopping; connect again in a moment")
+        raise Draining(DRAINING_TOLD)
     try:
         runs = _read_jobs(core, queue, session, jobs, defaults)
         _check_room(core, queue, runs, len(jobs))

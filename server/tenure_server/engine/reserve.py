@@ -12,7 +12,7 @@ from tenure_protocol import limits
 from tenure_protocol.errors import BadRequest, Draining, TooManyLeases
 from tenure_protocol.names import check_queue_name
 from tenure_server.engine import lanes
-from tenure_server.engine.core import Core
+from tenure_server.engine.core import DRAINING_TOLD, Core
 from tenure_server.engine.delivery import Delivery
 from tenure_server.engine.fields import args_list, flag, item, items, whole, whole_or
 from tenure_server.engine.lanes import Lane
@@ -34,7 +34,7 @@ def reserve(core: Core, session: Session, request_id: int, raw: object) -> objec
     """[queues, max_jobs, wait_ms, lease_ms, auto_ack] -> jobs."""
     wanted, wait_ms = _read(core, session, request_id, raw)
     if core.draining:
-        raise Draining("the broker is stopping and gives out no jobs; connect again in a moment")
+        raise Draining(DRAINING_TOLD)
     got = collect(core, wanted)
     core.instant = not got or all_volatile(core, wanted)
     if got or wait_ms == 0:
