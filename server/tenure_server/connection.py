@@ -11,6 +11,7 @@ closed too: closing at once would let the peer's unread bytes destroy the last w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tenure_protocol.errors import CODES, BrokerError, InternalError, ProtocolViolation
@@ -30,8 +31,6 @@ NEW: Final = 0
 OPEN: Final = 1
 CLOSING: Final = 2
 
-LINGER_MS = 2_000
-"""How long a closing connection waits for its peer to close too."""
 STALLED_MS = 2_000
 """A client that takes nothing for so long is the first to go when memory is short."""
 NOTED_BYTES = 64 * 1024
@@ -337,9 +336,10 @@ class Connection(asyncio.Protocol):
         transport = self.transport
         if transport.is_closing():
             return
-        self.linger_until_ms = self.hub.clock().mono_ms + LINGER_MS
         self.hub.linger(self)
-        transport.write_eof()
+        with contextlib.suppress(OSError):
+            # Cut off by its peer, of which the loop has not told yet.
+            transport.write_eof()
         if self._paused:
             self._paused = False
             transport.resume_reading()

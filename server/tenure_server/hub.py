@@ -23,6 +23,9 @@ BULK_BYTES_MAX = 8 * 1024 * 1024
 the next turn: else a thousand clients that each ask for a page would have all their pages made
 before the first of them is sent."""
 
+LINGER_MS = 2_000
+"""How long a closing connection waits for its peer to close too."""
+
 LINGERING_MAX = 512
 """Closing connections that may linger beside the open ones; more are cut off at once."""
 
@@ -95,6 +98,7 @@ class Hub:
 
     def linger(self, connection: Connection) -> None:
         """A closing connection waits for its peer to close too."""
+        connection.linger_until_ms = self.clock().mono_ms + LINGER_MS
         self.lingering[connection] = None
         self._bound_lingering()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from pathlib import Path
 
@@ -27,6 +28,23 @@ async def test_a_stop_answers_what_is_in_flight_and_exits_clean() -> None:
         assert (await wire.reply(first))[0] == 0
         assert (await wire.reply(second))[0] == 0
         assert await wire.frame() is None
+        wire.close()
+        assert await broker.exit_code() == 0
+
+
+async def test_a_peer_that_cuts_its_connection_at_that_moment_does_not_spoil_the_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cut_off(_: object) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    async with running() as broker:
+        wire = await broker.hello()
+        # Its reset is there, and the loop has not read it yet.
+        monkeypatch.setattr("asyncio.selector_events._SelectorSocketTransport.write_eof", cut_off)
+        broker.broker.stop()
+
+        assert await wire.frame() == [0, 2, ["draining", {}]]
         wire.close()
         assert await broker.exit_code() == 0
 

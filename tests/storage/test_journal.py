@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import pytest
@@ -419,10 +420,10 @@ def test_where_there_are_no_direct_writes_a_record_goes_through_the_page_cache(
 ) -> None:
     opened = os.open
 
-    def without(path: str, flags: int, mode: int = 0o777) -> int:
+    def without(path: str, flags: int, *others: Any, **named: Any) -> int:
         if flags & os.O_DIRECT:
             raise OSError(errno.EINVAL, "Invalid argument")
-        return opened(path, flags, mode)
+        return opened(path, flags, *others, **named)
 
     monkeypatch.setattr(os, "open", without)
     store = open_journaled_small(tmp_path / "other")
