@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ctypes import c_ulong, py_object, pythonapi
 from types import FrameType
 from typing import Any
 
@@ -69,6 +70,17 @@ def every_line(call: Callable[[], object]) -> Iterator[int]:
             return
         yield line
     raise AssertionError("the call does not end")
+
+
+@pytest.fixture(autouse=True)
+def traceable() -> None:
+    """An exception that other tests threw into a thread and took back would hang a traced call."""
+    try:
+        pythonapi.PyThreadState_SetAsyncExc(c_ulong(threading.get_ident()), py_object(Interrupted))
+        for _ in range(1_000):
+            pass
+    except Interrupted:
+        pass
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +104,44 @@ def test_what_was_not_thrown_meanwhile_is_thrown_as_ever() -> None:
     thrower.join()
 
     assert isinstance(error, asyncio.CancelledError)
+
+
+def test_a_process_can_be_traced_after_a_limit_came_too_late() -> None:
+    """A limit that is thrown and taken back before it arrives is forgotten by the interpreter, too."""
+    code = """
+import sys, threading
+from ctypes import c_ulong, pythonapi
+from tenure.running.control import ThreadGuard
+
+guards, gate = [], threading.Lock()
+begun = threading.Event()
+gate.acquire()
+
+def job():
+    guards.append(ThreadGuard())
+    begun.set()
+    gate.acquire()
+    guards[0].close()
+
+thread = threading.Thread(target=job)
+thread.start()
+begun.wait(10)
+guards[0].throw(ValueError)
+pythonapi.PyThreadState_SetAsyncExc(c_ulong(thread.ident), None)
+gate.release()
+thread.join()
+
+def traced():
+    return 7
+
+sys.settrace(lambda *_: None)
+print(traced())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert (done.stdout, done.stderr) == ("7\n", "")
 
 
 def test_outside_a_job_nothing_is_held_back() -> None:

@@ -83,6 +83,24 @@ class JobControl:
         self._guard = guard
 
 
+class _Arrived(BaseException):
+    """Nothing but that."""
+
+
+def _let_one_arrive(thread: int) -> None:
+    """Ends CPython's alarm about an exception that was taken back, in this thread.
+
+    Before 3.13 only the arrival of one ends it: until then the interpreter looks for what is not
+    there at every call, and hangs for ever in a function that is traced (by a debugger, say).
+    """
+    try:
+        pythonapi.PyThreadState_SetAsyncExc(c_ulong(thread), py_object(_Arrived))
+        for _ in range(1_000):
+            pass
+    except _Arrived:
+        pass
+
+
 class ThreadGuard:
     """Raises exceptions inside the thread that made it, until it is closed.
 
@@ -116,6 +134,7 @@ class ThreadGuard:
             # None takes back what has not arrived yet.
             pythonapi.PyThreadState_SetAsyncExc(c_ulong(self.thread), None)
             self._thrown = False
+            _let_one_arrive(self.thread)
 
     def holds_back(self, kind: type[BaseException]) -> bool:
         """Whether the thread is in `unharmed`; then `kind` is raised at its end."""
