@@ -105,6 +105,9 @@ class SyncLink:
                 if waiter is not None:
                     # The leader times this call out; without one, whoever led last wakes us.
                     waiter.acquire()
+            if self._leader is call:
+                # Another thread ended the call, or a try to connect did.
+                self._leave_lead(call)
         except BaseException:
             # Interrupted (by Ctrl-C, say): nobody waits for this reply any more.
             self.abandon(call)
@@ -112,6 +115,12 @@ class SyncLink:
         if call.error is not None:
             raise call.error
         return read_result(command, call.result)
+
+    def _leave_lead(self, call: Call) -> None:
+        with self._lock:
+            self._begin()
+            self._step_down(call)
+            self._torn = False
 
     def abandon(self, call: Call) -> None:
         """Nobody will wait for `call`."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from tenure import Client, ClientClosed, NewJob, RequestTimeout
+from tenure import CannotConnect, Client, ClientClosed, NewJob, RequestTimeout
 from tenure_protocol.ids import encode_id
 from tests.client.both import InThread
 from tests.client.fake_broker import (
@@ -212,3 +213,12 @@ def test_a_forked_child_is_a_producer_of_its_own(program: str, parents: list[int
     assert ours[0][0] == ours[1][0] != child
     assert ([sequence for _, sequence in ours], first) == ([1, 2], 1)
     assert broker.connections == 2
+
+
+def test_a_call_that_found_no_broker_leaves_the_lead_to_the_next() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Client(f"tenure://127.0.0.1:{port}", timeout="10s", connect_timeout="1ms") as client:
+        for _ in range(3):
+            with pytest.raises(CannotConnect):
+                client.ping()
