@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tenure.packing import pack
 from tenure.worker import pipe
 from tenure.worker.children import Child
 from tests.fuzz.choices import Choices
@@ -64,10 +65,12 @@ async def _listen(choices: Choices) -> None:
         message: Any = choices.pick(MESSAGES)
         if choices.chance(40):
             message = damaged(choices, message) if choices.chance(70) else odd(choices)
-        elif len(right) * 1_000 == len(right):
-            pass
         right.append(message)
         stream += pipe.frame(message)
+        if choices.chance(30):
+            joined = [choices.pick(MESSAGES) for _ in range(choices.below(40))]
+            right += joined
+            stream += pipe.frames([pack(each) for each in joined])
     whole = choices.chance(50)
     if not whole:
         stream = damaged_bytes(choices, stream)

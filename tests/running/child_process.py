@@ -75,7 +75,8 @@ class Child:
                 data = b""
             if not data:
                 raise EOFError(f"the child has closed its end: {self.errors()}")
-            self._came.extend(unpack(body) for body in self._decoder.feed(data))
+            for body in self._decoder.feed(data):
+                self._came += unpack(body)
         return self._came.popleft()
 
     def expect(self, kind: str) -> list[Any]:

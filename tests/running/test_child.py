@@ -11,7 +11,7 @@ import pytest
 
 from tenure.codecs import decode_result
 from tests.running.child_process import Child
-from tests.running.jobs import JOB_ID
+from tests.running.jobs import JOB_ID, row
 
 APP = """
 import asyncio, os, signal, subprocess, sys, threading, time
@@ -430,3 +430,30 @@ def test_programs_that_a_task_starts_can_be_terminated(tmp_path: Path, role: str
     with Child(tmp_path, source, role) as child:
         child.ready()
         assert result(child.done(child.run("program"))) == -signal.SIGTERM
+
+
+def test_a_job_that_blocks_the_loop_keeps_few_of_those_that_came_with_it_waiting(
+    tmp_path: Path,
+) -> None:
+    with Child(tmp_path, APP) as child:
+        child.ready()
+        keys = child.run_all([*[("aadd", {"x": 1})] * 99, ("blocks_the_loop", {})])
+        told = set()
+        for _ in range(64):
+            key, code, _ = child.expect("done")
+            assert code == 0
+            told.add(key)
+        assert told <= set(keys[:99])
+
+
+def test_a_job_that_came_with_many_is_cancelled_before_its_turn(tmp_path: Path) -> None:
+    with Child(tmp_path, APP) as child:
+        child.ready()
+        items = [[key, row("aadd", x=1)] for key in range(1, 100)]
+        child.send(["run", [*items, [100, row("forever")]]], ["cancel", 100, "cancelled"])
+        messages = [child.next() for _ in range(100)]
+        assert {message[0] for message in messages} == {"done"}, "it would have told its progress"
+        (last,) = [message for message in messages if message[1] == 100]
+        assert last[2] == 1
+        assert last[3]["error_type"] == "Cancelled"
+        assert sum(message[2] == 0 for message in messages) == 99

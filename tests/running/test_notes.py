@@ -59,7 +59,7 @@ class Pipe:
             data = self.ours.recv(1 << 20, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return []
-        return [unpack(body) for body in self._decoder.feed(data)]
+        return [message for body in self._decoder.feed(data) for message in unpack(body)]
 
 
 @pytest.fixture
@@ -93,7 +93,8 @@ def test_what_is_held_leaves_by_itself_when_its_time_has_come(pipe: Pipe) -> Non
     decoder = new_decoder()
     came: list[list[Any]] = []
     while len(came) < 2:
-        came += [unpack(body) for body in decoder.feed(pipe.ours.recv(4096))]
+        for body in decoder.feed(pipe.ours.recv(4096)):
+            came += unpack(body)
     assert came[1] == ["progress", 7, 2, None, None]
 
 

@@ -471,7 +471,7 @@ def test_a_successor_that_does_not_start_leaves_the_old_one_at_work() -> None:
 def test_children_that_die_at_their_start_are_started_again_after_longer_and_longer_pauses() -> (
     None
 ):
-    begun: list[Held] = []
+    begun: list[list[Held]] = []
     started: list[PaperChild] = []
 
     def start(role: Role) -> Child:

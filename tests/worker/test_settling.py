@@ -18,7 +18,7 @@ from tenure.worker.held import Held
 from tenure.worker.log import Log, Output
 from tenure.worker.notes import Notes
 from tenure.worker.pool import Pool
-from tenure.worker.settle import Settler
+from tenure.worker.settle import Item, Settler
 
 
 class FakeLink:
@@ -53,8 +53,8 @@ class FakeLink:
 
 
 class Heard(list[tuple[str, Any]]):
-    def __call__(self, held: Held, op: str, item: Any, outcome: Any) -> None:
-        self.append((op, outcome))
+    def __call__(self, op: str, items: list[Item], outcomes: list[Any]) -> None:
+        self += [(op, outcome) for _, outcome in zip(items, outcomes, strict=True)]
 
 
 def job(number: int = 1) -> Held:

@@ -212,7 +212,8 @@ class Child:
         if self._torn:
             return
         try:
-            messages = [pipe.unpack(body) for body in self._decoder.feed(data)]
+            bodies = self._decoder.feed(data)
+            messages = [message for body in bodies for message in pipe.unpack(body)]
         except Exception:
             # User code can reach the descriptor; what comes out of it then is no message, and
             # where the next one begins is unknown.

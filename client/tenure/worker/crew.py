@@ -41,7 +41,7 @@ class Crew:
         ahead: int,
         slots: int = 1,
         start: Callable[[Role], Child],
-        begun: Callable[[Held], None],
+        begun: Callable[[list[Held]], None],
     ) -> None:
         self.role: Role = role
         self.waiting: deque[Held] = deque()
@@ -127,14 +127,13 @@ class Crew:
     def _give(self, child: Child, jobs: list[Held]) -> None:
         if self.role == HOST:
             child.run(jobs)
-            for held in jobs:
-                self._begun(held)
+            self._begun(jobs)
             return
         first = not child.jobs
         child.run(jobs)
         if first:
             child.turn_ms = mono_ms()
-            self._begun(jobs[0])
+            self._begun(jobs[:1])
         if self.role == ISOLATED:
             self.ready.remove(child)
             self.leaving.add(child)
@@ -146,7 +145,7 @@ class Crew:
         child.turn_ms = now_ms
         following = next(iter(child.jobs.values()), None)
         if following is not None:
-            self._begun(following)
+            self._begun([following])
 
     # -- children -----------------------------------------------------------------------
 
@@ -188,6 +187,8 @@ class Crew:
         """When `fill` may start what it could not start before; None when nothing is missing."""
         if self.closed or self._waits_for_change:
             return None
+        if not self.waiting and len(self.ready) >= self._floor + self._spare:
+            return None  # the common case, looked at in every turn
         missing = self._wanted() > len(self.ready) + len(self.starting)
         return self._not_before_ms if missing else None
 

@@ -85,10 +85,14 @@ class Jobs:
         heartbeat, tasks, held_jobs = self._heartbeat, self.tasks, self.held
         main = pool.main
         for_main: list[Held] = []
+        lease_ms, renew_at_ms = -1, 0
         for row in rows:
+            if row[3] != lease_ms:
+                lease_ms = row[3]
+                renew_at_ms = heartbeat.took(lease_ms, now_ms)
             key = self._next_key
             self._next_key = key + 1
-            held = Held(key, row, pool, heartbeat.took(row[3], now_ms))
+            held = Held(key, row, pool, renew_at_ms)
             held_jobs[key] = held
             pool.slots.held += 1
             crew = pool.route(held, tasks.get(held.task))
@@ -109,16 +113,19 @@ class Jobs:
         for row in rows:
             self._settler.release(Held(0, row, pool, 0), None, reason)
 
-    def begun(self, held: Held) -> None:
-        """A job begins to run in its child."""
-        held.started_ms = now_ms = self._now()
-        task = self.tasks.get(held.task)
-        limit_ms = held.limit_ms or (None if task is None else task.get("timeout_ms"))
-        if limit_ms:
-            held.limit_ms = limit_ms
-            self.deadlines.arm(held.key, now_ms + limit_ms)
-        if held.asked_to_stop is not None:
-            self._stop_running(held, held.asked_to_stop)
+    def begun(self, jobs: list[Held]) -> None:
+        """Jobs begin to run in their child."""
+        now_ms, tasks = self._now(), self.tasks
+        for held in jobs:
+            held.started_ms = now_ms
+            limit_ms = held.limit_ms
+            if limit_ms is None:
+                task = tasks.get(held.task)
+                limit_ms = held.limit_ms = None if task is None else task.get("timeout_ms")
+            if limit_ms:
+                self.deadlines.arm(held.key, now_ms + limit_ms)
+            if held.asked_to_stop is not None:
+                self._stop_running(held, held.asked_to_stop)
 
     def said(self, held: Held, message: list[Any]) -> None:
         """What a job says while it runs: progress, log lines, a checkpoint."""

@@ -1,6 +1,6 @@
 """What the worker and its children say to each other: frames of msgpack over a socket pair.
 
-    length: u32 BE | [kind, ...]        any number of frames in one write
+    length: u32 BE | [[kind, ...], ...]     any number of messages in a frame, of frames in a write
 
 | parent to child                     | meaning                                                |
 |-------------------------------------|--------------------------------------------------------|
@@ -71,13 +71,33 @@ CHILD_FRAME_BYTES_MAX = 64 * 1024 * 1024
 """The longest frame of a child. User code can reach its descriptor: what it writes there begins
 with a far greater length if it is text, which would else be waited for for ever."""
 
+JOINED_BYTES_MAX = 1024 * 1024
+"""Messages of more bytes than this together travel in a frame each."""
+
 _HEADER_BYTES = 4
+
+# What an array of msgpack begins with: of one element; of any number, before it, in four bytes.
+_ARRAY_1 = b"\x91"
+_ARRAY_32 = b"\xdd"
 
 
 def frame(message: list[Any]) -> bytes:
     """One message as it travels. May be called from any thread."""
-    body = pack(message)
+    return _frame(pack(message))
+
+
+def frames(packed: list[bytes]) -> bytes:
+    """Packed messages as they travel: joined, which costs whoever reads them a quarter, if short."""
+    if len(packed) == 1:
+        return _frame(packed[0])
+    if sum(map(len, packed)) > JOINED_BYTES_MAX:
+        return b"".join(map(_frame, packed))
+    body = b"".join([_ARRAY_32, len(packed).to_bytes(4, "big"), *packed])
     return len(body).to_bytes(_HEADER_BYTES, "big") + body
+
+
+def _frame(packed: bytes) -> bytes:
+    return (1 + len(packed)).to_bytes(_HEADER_BYTES, "big") + _ARRAY_1 + packed
 
 
 def new_decoder(frame_bytes_max: int = FRAME_BYTES_MAX) -> FrameDecoder:
@@ -85,9 +105,12 @@ def new_decoder(frame_bytes_max: int = FRAME_BYTES_MAX) -> FrameDecoder:
     return FrameDecoder(frame_bytes_max)
 
 
-def unpack(body: bytes) -> list[Any]:
-    """The message in one frame. Raises `ValueError` when it is none."""
-    message = msgpack.unpackb(body, strict_map_key=False)
-    if type(message) is not list or not message:
-        raise ValueError("a message of the pipe is an array that begins with its kind")
-    return message
+def unpack(body: bytes) -> list[list[Any]]:
+    """The messages in one frame. Raises `ValueError` when it has anything else."""
+    messages: Any = msgpack.unpackb(body, strict_map_key=False)
+    if type(messages) is not list:
+        raise ValueError("a frame of the pipe is an array of messages")
+    for message in messages:
+        if type(message) is not list or not message:
+            raise ValueError("a message of the pipe is an array that begins with its kind")
+    return messages

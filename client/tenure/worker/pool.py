@@ -26,7 +26,7 @@ class Pool:
         self,
         spec: PoolSpec,
         start: Callable[[Pool, Role], Child],
-        begun: Callable[[Held], None],
+        begun: Callable[[list[Held]], None],
     ) -> None:
         self.spec = spec
         self.name = spec.name

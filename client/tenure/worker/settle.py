@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from tenure.core import work
 from tenure.core.call import Call
@@ -39,6 +39,13 @@ PAUSE_S_MAX = 2.0
 Item = tuple[Held, list[Any]]
 
 
+class Part(NamedTuple):
+    """Jobs that are settled by one request, and how many bytes it carries for them."""
+
+    items: list[Item]
+    size: int
+
+
 class Link(Protocol):
     """What is needed of the connection."""
 
@@ -64,8 +71,8 @@ class Link(Protocol):
         ...
 
 
-Told = Callable[[Held, Op, Any, Any], None]
-"""Called with a job, the operation, what was sent, and the broker's outcome."""
+Told = Callable[[Op, list[Item], list[Any]], None]
+"""Called with the operation, the jobs with what was sent of each, and the broker's outcomes."""
 
 
 class Settler:
@@ -81,7 +88,7 @@ class Settler:
         self._told = told
         self._log = log
         self._out: dict[Op, list[Item]] = {op: [] for op in OPS}
-        self._unanswered: dict[asyncio.Task[None], list[Item]] = {}
+        self._unanswered: dict[asyncio.Task[None], Part] = {}
         self._bytes_unanswered = 0
 
     @property
@@ -97,12 +104,12 @@ class Settler:
     @property
     def count(self) -> int:
         """How many jobs wait for the broker's answer."""
-        waiting = sum(map(len, self._unanswered.values()))
+        waiting = sum(len(part.items) for part in self._unanswered.values())
         return waiting + sum(map(len, self._out.values()))
 
     def leases(self) -> list[list[Any]]:
         """[id, attempt] of all that is not answered."""
-        batches = [*self._out.values(), *self._unanswered.values()]
+        batches = [*self._out.values(), *(part.items for part in self._unanswered.values())]
         return [[held.id, held.attempt] for batch in batches for held, _ in batch]
 
     def ack(self, held: Held, result: bytes | None) -> None:
@@ -130,33 +137,32 @@ class Settler:
                 while parts and not self._must_wait(parts[0]):
                     self._send(op, parts.pop(0))
                 for part in parts:
-                    self._out[op] += part
+                    self._out[op] += part.items
 
-    def _must_wait(self, part: list[Item]) -> bool:
+    def _must_wait(self, part: Part) -> bool:
         """Whether these would be too many results on their way at a time."""
-        size, before = sum(map(_bytes, part)), self._bytes_unanswered
+        size, before = part.size, self._bytes_unanswered
         return size > 0 and before > 0 and size + before > REQUEST_BYTES
 
-    def _send(self, op: Op, batch: list[Item]) -> None:
+    def _send(self, op: Op, part: Part) -> None:
         # Submitted here and not in the task: what is reserved in the same turn leaves in
         # the same write, behind it.
-        size = sum(map(_bytes, batch))
         try:
-            command = work.settle_raw(op, [item for _, item in batch])
-            command.timeout_ms = REQUEST_MS + size // SLOWEST_BYTES_PER_MS
+            command = work.settle_raw(op, [item for _, item in part.items])
+            command.timeout_ms = REQUEST_MS + part.size // SLOWEST_BYTES_PER_MS
             call = self._link.submit(command)
         except ClientClosed:
             return
-        self._start(self._deliver(op, batch, command, call), batch)
+        self._start(self._deliver(op, part.items, command, call), part)
 
-    def _start(self, deliver: Coroutine[Any, Any, None], batch: list[Item]) -> None:
+    def _start(self, deliver: Coroutine[Any, Any, None], part: Part) -> None:
         task = asyncio.create_task(deliver)
-        self._unanswered[task] = batch
-        self._bytes_unanswered += sum(map(_bytes, batch))
+        self._unanswered[task] = part
+        self._bytes_unanswered += part.size
         task.add_done_callback(self._answered)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        self._bytes_unanswered -= sum(map(_bytes, self._unanswered.pop(task)))
+        self._bytes_unanswered -= self._unanswered.pop(task).size
         if not task.cancelled() and task.exception() is not None:
             self._log.error("settling failed", error=repr(task.exception()))
         self._changed()
@@ -177,8 +183,7 @@ class Settler:
             except (ProtocolViolation, TenureError):
                 pass
             else:
-                for (held, item), outcome in zip(batch, outcomes, strict=True):
-                    self._told(held, op, item, outcome)
+                self._told(op, batch, outcomes)
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_S_MAX, 2 * pause_s)
@@ -191,8 +196,8 @@ class Settler:
         """The whole request was refused: find the job that it is about."""
         if len(batch) > 1:
             half = len(batch) // 2
-            self._send(op, batch[:half])
-            self._send(op, batch[half:])
+            self._send(op, _part(batch[:half]))
+            self._send(op, _part(batch[half:]))
             return
         held, item = batch[0]
         self._log.error("the broker refused", op=op, job=held.name, error=str(error))
@@ -202,13 +207,18 @@ class Settler:
             self.flush()
         elif op == "fail" and len(item[2]) > 2:
             told = {"error_type": "Unspeakable", "message": str(error), "dead": True}
-            self._send(op, [(held, [held.id, held.attempt, told])])
+            self._send(op, _part([(held, [held.id, held.attempt, told])]))
 
 
-def _parts(batch: list[Item]) -> list[list[Item]]:
+def _part(batch: list[Item]) -> Part:
+    return Part(batch, sum(map(_bytes, batch)))
+
+
+def _parts(batch: list[Item]) -> list[Part]:
     """A batch in requests of bounded length."""
-    if len(batch) <= REQUEST_ITEMS and sum(map(_bytes, batch)) <= REQUEST_BYTES:
-        return [batch]
+    whole = _part(batch)
+    if len(batch) <= REQUEST_ITEMS and whole.size <= REQUEST_BYTES:
+        return [whole]
     parts: list[list[Item]] = []
     room = 0
     for item in batch:
@@ -218,7 +228,7 @@ def _parts(batch: list[Item]) -> list[list[Item]]:
             room = REQUEST_BYTES
         parts[-1].append(item)
         room -= size
-    return parts
+    return [_part(part) for part in parts]
 
 
 def _bytes(item: Item) -> int:

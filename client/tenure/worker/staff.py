@@ -38,8 +38,8 @@ AGAIN_S = 1.0
 class Work(Protocol):
     """What children say of their jobs goes there."""
 
-    def begun(self, held: Held) -> None:
-        """A job begins to run."""
+    def begun(self, jobs: list[Held]) -> None:
+        """Jobs begin to run."""
         ...
 
     def ended(self, child: Child, key: int, code: int, data: Any) -> None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tenure.worker.child.imports import Files
     from tenure.worker.child.wire import Wire
 
+TURN_JOBS = 16
+"""So many jobs begin, and are told of, at a time. Of a hundred that came at once all would else
+end at once, and parent and broker be idle until then, and this process after it."""
+
 FILES_EVERY_S = 1.0
 """How often it is looked whether more modules were imported, when the parent wants to know."""
 
@@ -41,6 +45,7 @@ class Host:
         self._thread = threading.get_ident()
         self._events: set[asyncio.Task[None]] = set()
         self._flush_is_due = False
+        self._untold = 0
         self._loop: asyncio.AbstractEventLoop
         self._runner: Runner
         self._stop: asyncio.Event
@@ -86,12 +91,18 @@ class Host:
     # -- jobs ---------------------------------------------------------------------------
 
     def _start(self, items: list[Any]) -> None:
-        for key, row in items:
-            job = self._jobs.add(key, row)
+        # All are known at once: one may be cancelled before its turn.
+        self._begin_some([self._jobs.add(key, row) for key, row in items], 0)
+
+    def _begin_some(self, jobs: list[Job], first: int) -> None:
+        behind = first + TURN_JOBS
+        for job in jobs[first:behind]:
             try:
                 self._begin(job)
             except BaseException as error:  # those that came with it are to begin all the same
                 self._end(job, outcome_of(error, None, None))
+        if behind < len(jobs):
+            self._loop.call_soon(self._begin_some, jobs, behind)
 
     def _begin(self, job: Job) -> None:
         run = self._runner.prepare(from_row(job.row), job.port, job.control)
@@ -113,14 +124,19 @@ class Host:
         self._end(job, outcome)
 
     def _end(self, job: Job, outcome: Outcome) -> None:
-        # All that end in one turn of the loop are told in one write.
+        # All that end in one turn of the loop are told in one write, if they are few.
         self._jobs.end(job, outcome)
+        self._untold += 1
+        if self._untold >= TURN_JOBS:
+            self._untold = 0
+            self._wire.flush()
         if not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_is_due = False
+        self._untold = 0
         self._wire.flush()
         if self._stopping:
             self._begin_to_stop()

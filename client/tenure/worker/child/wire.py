@@ -13,7 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from tenure.worker.pipe import frame, new_decoder, unpack
+from tenure.packing import pack
+from tenure.worker.pipe import frames, new_decoder, unpack
 
 ORPHANED_STATUS = 75
 """The exit status of a child whose parent has gone; nobody is there to see it."""
@@ -74,11 +75,11 @@ class Wire:
 
     def put(self, message: list[Any]) -> None:
         """A message for the next `flush`."""
-        self._out.append(frame(message))
+        self._out.append(pack(message))
 
     def send(self, message: list[Any]) -> None:
         """A message, and all that were put before, now."""
-        self._out.append(frame(message))
+        self._out.append(pack(message))
         self.flush()
 
     def flush(self) -> None:
@@ -89,8 +90,7 @@ class Wire:
         # Looked at again after each release: whoever found the lock taken has gone.
         while out and self._writing.acquire(blocking=False):
             try:
-                frames = [out.popleft() for _ in range(len(out))]
-                self._sock.sendall(frames[0] if len(frames) == 1 else b"".join(frames))
+                self._sock.sendall(frames([out.popleft() for _ in range(len(out))]))
             except OSError as error:
                 _end_cut_off(error)
             finally:
@@ -132,4 +132,5 @@ class Wire:
         if not data:
             end_orphaned()
         for body in self._decoder.feed(data):
-            self._handle(unpack(body))
+            for message in unpack(body):
+                self._handle(message)
