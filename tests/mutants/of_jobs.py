@@ -306,6 +306,15 @@ SETTLING = (
         needs="extends,slow_workers",
     ),
     Mutant(
+        "an extension to another length is confirmed before its commit",
+        f"{_ENGINE}/settle.py",
+        '    return each(core, "extend", raw, _extend)\n',
+        '    outcomes = each(core, "extend", raw, _extend)\n'
+        "    core.instant = True\n    return outcomes\n",
+        any_of("one holder"),
+        needs="extends,crash_points",
+    ),
+    Mutant(
         "a job that was put back is not counted",
         f"{_ENGINE}/jobs.py",
         "    lanes.count(space, lane, place, 1, len(row), False)\n    put_state(space, lease.id,",

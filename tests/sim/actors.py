@@ -243,9 +243,14 @@ async def _handle(
     if not closing and plan.has("dying_workers") and rng.random() < 0.05:
         return
     if plan.has("extends") and rng.random() < 0.3:
-        await _try(world, name, "extend", client.extend(jobs))
+        other = rng.choice([None, 0.5, 3.0, 3.0])
+        lease = None if other is None else other * plan.lease_ms / 1000
+        if lease is not None:
+            world.history.reach("extends to another length")
+        await _try(world, name, "extend", client.extend(jobs, lease=lease))
         if plan.lease_ms <= 2_000:
-            await asyncio.sleep(plan.lease_ms / 1000 * 0.6)
+            # With the longer lease it works on for longer than the first one would have been.
+            await asyncio.sleep(plan.lease_ms / 1000 * (2.0 if other == 3.0 else 0.6))
     if plan.has("notes") and rng.random() < 0.2:
         note = client.note(jobs[0], checkpoint=b"c" * rng.randint(0, 50), log=["line"])
         await _try(world, name, "note", note)

@@ -96,6 +96,8 @@ class Ledger:
             for job in known.jobs:
                 job.arrivals += 1
                 job.arrived_us = now_us
+                # It may have been refused, nobody have heard of it, and there be room now.
+                job.refused = False
                 if not job.confirmed_us:
                     # The first may not have been stored, and the clock have been set back since.
                     job.due_wall_ms = min(job.due_wall_ms, self._due(job.options))
@@ -269,14 +271,20 @@ class Ledger:
             return None
         return next(((job, lease) for lease in job.leases if lease.attempt == attempt), None)
 
-    def settle_arrives(self, op: str, items: list[list[Any]]) -> None:
+    def settle_arrives(self, now_us: int, op: str, items: list[list[Any]]) -> None:
         """A worker names tokens."""
         for entry in items:
             found = self.lease_of(entry[0], entry[1])
-            if found is not None and op in FINAL_OPS:
-                lease = found[1]
+            if found is None:
+                continue
+            lease = found[1]
+            if op in FINAL_OPS:
                 lease.asked_wall_ms = lease.asked_wall_ms or self.wall_ms
                 lease.asked.append(op)
+            elif len(entry) > 2 and entry[2] < lease.lease_ms:
+                # It may be shorter from here on, whether or not somebody hears of it.
+                lease.lease_ms = entry[2]
+                lease.hold_until_us = min(lease.hold_until_us, end_us(now_us, entry[2]))
 
     def settled(
         self, now_us: int, arrived_us: int, op: str, entry: list[Any], outcome: Any
@@ -300,6 +308,8 @@ class Ledger:
             self.blame("one holder", f"{job.key!r}: {op} of a stale attempt {lease.attempt}")
         self.history.reach(f"{op} repeated" if info.get("repeated") else f"{op} done")
         if op == "extend":
+            if len(entry) > 2:
+                lease.lease_ms = entry[2]
             lease.hold_until_us = max(lease.hold_until_us, end_us(arrived_us, lease.lease_ms))
             lease.ends_by_us = now_us + lease.lease_ms * 1000
         elif op in FINAL_OPS and (not info.get("repeated") or set(lease.asked) == {op}):
@@ -313,7 +323,7 @@ class Ledger:
             if self.remembers:
                 self.blame("idempotent retries", f"{job.key!r}: {op} was done, and is refused now")
         holds = job.leases[-1] is lease and alone and not lease.given_back and not job.ended
-        if holds and arrived_us < lease.hold_until_us and lease.life == self.life:
+        if holds and arrived_us < lease.hold_until_us:
             left_ms = (lease.hold_until_us - arrived_us) // 1000
             self.blame("one holder", f"{job.key!r}: {op} refused {left_ms} ms before its end")
 

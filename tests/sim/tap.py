@@ -58,6 +58,8 @@ class Tap:
         self._full_since_us = 0
         self.crash_after: str | None = None
         """A reply to this operation is the last thing that the broker says."""
+        self.crash_within: str | None = None
+        """The broker ends before the record is written with which this operation would count."""
         net = lives.net
         net.on_arrived, net.on_left = self.arrived, self.left
 
@@ -111,12 +113,16 @@ class Tap:
     def _asked(self, line: Line, op: str, args: Any) -> Asked:
         ledger, now_us = self._ledger, self._lives.loop.now_us
         asked = Asked(op, args, now_us, full_since_us=self._full_since_us)
+        if self.crash_within == op:
+            self.crash_within = None
+            self._history.reach(f"crash within {op}")
+            self._lives.disk.armed, self._lives.disk.armed_skips = "journal.before_write", 0
         if op == "hello":
             return asked
         if op == "enqueue":
             asked.enqueue = ledger.enqueue_arrives(now_us, args, key_of)
         elif op in FINAL_OPS or op == "extend":
-            ledger.settle_arrives(op, args[0])
+            ledger.settle_arrives(now_us, op, args[0])
         elif op in ("keep", "goodbye"):
             kept = {(entry[0], entry[1]) for entry in (args[0] if args else None) or ()}
             self._given_back(line.session, kept)

@@ -17,6 +17,12 @@ CRASH_POINTS = (
     "lmdb.after_commit", "lmdb.before_told",
 )  # fmt: skip
 
+UNSYNCED = ("journal.after_write", "journal.before_sync", "lmdb.before_commit")
+"""Points at which something was written that no sync has made safe."""
+
+OPS = ("enqueue", "ack", "reserve", "fail", "release", "extend")
+"""What the broker may end in the middle of, or just after."""
+
 Strike = Callable[["Weather"], Awaitable[None]]
 
 
@@ -54,7 +60,7 @@ class Weather:
         self.disk.errors.clear()
         self.disk.free_bytes = 100 * GIB
         self.lives.slow_us = 0
-        self.tap.crash_after = None
+        self.tap.crash_after = self.tap.crash_within = None
         # Jobs may be due at a time that the clock showed before it was set back.
         behind_ms = self.world.ledger.latest_wall_ms - self.lives.clock().wall_ms
         self.lives.wall_shift_ms += max(0, behind_ms)
@@ -126,13 +132,21 @@ async def _kills(it: Weather) -> None:
 
 
 async def _power_cuts(it: Weather) -> None:
-    if it.lives.up and it.rng.random() < 0.5:
+    how = it.rng.random()
+    if it.lives.up and how < 0.4:
         it.lives.crash(power=True, why="the power went")
+    elif how < 0.7:
+        it.tap.crash_after = it.rng.choice(OPS)
     else:
-        it.tap.crash_after = it.rng.choice(["enqueue", "ack", "reserve", "fail", "release"])
+        # By chance alone it would hardly ever go while a write is on its way.
+        it.disk.armed, it.disk.armed_skips = it.rng.choice(UNSYNCED), it.rng.choice([0, 0, 2])
 
 
 async def _crash_points(it: Weather) -> None:
+    if it.rng.random() < 0.5:
+        # It stands until it is met: some operations are rare.
+        it.tap.crash_within = it.rng.choice(OPS)
+        return
     it.disk.armed = it.rng.choice(CRASH_POINTS)
     it.disk.armed_skips = it.rng.choice([0, 0, 1, 5])
 
