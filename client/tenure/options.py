@@ -97,10 +97,18 @@ def encode_options(options: Mapping[str, Any]) -> dict[str, object]:
         wire.update(encode(value))
     if "delay_ms" in wire and "run_at_ms" in wire:
         raise ValueError("give delay or run_at, not both")
+    _check_expiry(wire, "delay_ms", "expires_in_ms", "delay is over")
+    _check_expiry(wire, "run_at_ms", "expires_at_ms", "run_at")
     retry = options.get("retry")
     if retry is not None and options.get("max_attempts") is None and retry.max_attempts is not None:
         wire["max_attempts"] = retry.max_attempts
     return wire
+
+
+def _check_expiry(wire: dict[str, Any], begins: str, ends: str, when: str) -> None:
+    """A job that has expired before its time comes would be stored, and never run."""
+    if begins in wire and ends in wire and wire[ends] <= wire[begins]:
+        raise ValueError(f"it would never run: it expires before {when}; let expires be later")
 
 
 def _priority(value: Priority) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tenure_protocol.durations import Duration, duration_ms
 from tenure_protocol.errors import BadRequest
@@ -120,7 +121,8 @@ def _fill(
 
 
 def _error_types(value: ErrorTypes, name: str) -> tuple[type[BaseException], ...]:
-    types = (value,) if isinstance(value, type) else tuple(value)
+    is_one = isinstance(value, type) or not isinstance(value, Iterable)
+    types: tuple[Any, ...] = (value,) if is_one else tuple(value)  # type: ignore[arg-type]
     for one in types:
         if not isinstance(one, type) or not issubclass(one, BaseException):
             raise TypeError(f"{name} must name types of errors, not {one!r:.80}")

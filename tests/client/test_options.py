@@ -70,6 +70,8 @@ def test_options_of_a_job_travel_in_milliseconds(
         ({"run_at": float("inf")}, "run_at"),
         ({"run_at": "tomorrow"}, "run_at"),
         ({"delay": 1, "run_at": NOON}, "delay or run_at"),
+        ({"delay": "1m", "expires": "1m"}, "never run.*delay"),
+        ({"run_at": NOON, "expires": NOON}, "never run.*run_at"),
         ({"max_attempts": 0}, "max_attempts"),
         ({"max_attempts": 1001}, "max_attempts"),
         ({"retry": ["fixed", 1, 0]}, "retry"),
@@ -85,6 +87,11 @@ def test_options_of_a_job_travel_in_milliseconds(
 def test_an_impossible_option_is_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises((TypeError, ValueError), match=named):
         encode_options(options)
+
+
+def test_a_job_may_expire_a_moment_after_its_time() -> None:
+    encode_options({"delay": "1m", "expires": "1m1ms"})
+    encode_options({"run_at": NOON, "expires": NOON + timedelta(milliseconds=1)})
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,14 @@ class Tap:
     def left(self, end: End, data: bytes) -> None:
         """Bytes leave the broker."""
         lives = self._lives
-        if lives.latched_life == lives.number:
-            self._ledger.blame("fail-stop", "the broker answers after its disk failed")
+        latched = lives.latched_life == lives.number
         line = self._lines.setdefault(end, Line())
         self._look_at_room()
         for body in line.going.feed(data):
             request_id, status, content = unpack(body)[:3]
+            if latched and request_id:
+                # What it says of no request, to a peer that forgot its hello, is not about jobs.
+                self._ledger.blame("fail-stop", "the broker answers after its disk failed")
             asked = line.asked.pop(request_id, None)
             if asked is None:
                 self._history.note(end.label, "<-", request_id, status, content)

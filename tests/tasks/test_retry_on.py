@@ -55,9 +55,9 @@ def test_errors_do_not_travel_with_the_policy() -> None:
 
 @pytest.mark.parametrize("wrong", [[5], ["OSError"], [int], OSError()])
 def test_what_is_no_type_of_errors_is_refused(wrong: Any) -> None:
-    with pytest.raises(TypeError, match=r"types of errors|not iterable"):
+    with pytest.raises(TypeError, match="types of errors"):
         Retry(on=wrong)
-    with pytest.raises(TypeError, match=r"types of errors|not iterable"):
+    with pytest.raises(TypeError, match="types of errors"):
         Retry.fixed(1, never_on=wrong)
 
 

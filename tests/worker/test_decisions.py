@@ -377,8 +377,8 @@ def test_lines_are_for_people_or_for_programs(tmp_path: Path) -> None:
     first, second = path.read_text().splitlines()
     assert first == '00:00:00 info    the worker starts  queues="a b"  n=3'
     assert json.loads(second) == {
-        "time": "2026-01-01T00:00:00.123Z", "level": "info", "event": "the worker starts",
-        "queues": "a b", "n": 3,
+        "timestamp": "2026-01-01T00:00:00.123Z", "level": "info",
+        "event": "the worker starts", "queues": "a b", "n": 3,
     }  # fmt: skip
 
 

@@ -116,7 +116,7 @@ class Log:
         known = {name: value for name, value in fields.items() if value is not None}
         if self._json:
             line = json.dumps(
-                {"time": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z",
+                {"timestamp": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z",
                  "level": level, "event": event, **known},
                 default=str,
             )  # fmt: skip
