@@ -148,6 +148,8 @@ def _job(world: World, rng: random.Random) -> NewJob:
         options["delay"] = rng.choice([0.01, 0.5, 5.0, 30.0])
     if plan.has("expiries") and rng.random() < 0.2:
         options["expires"] = rng.choice([0.05, 2.0, 20.0])
+        if options["expires"] <= options.get("delay", 0.0):
+            del options["delay"]  # the client refuses what would never run
     if plan.has("unique") and rng.random() < 0.4:
         options["unique"] = f"u{rng.randrange(6)}"
     if plan.has("retries") and rng.random() < 0.3:
