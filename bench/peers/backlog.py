@@ -32,7 +32,7 @@ def measure(stage: Stage, peers: Sequence[Peer]) -> None:
 
 
 def _one(stage: Stage, peer: Peer) -> None:
-    jobs = max(3, int(stage.sizes.backlog_jobs * peer.backlog_share))
+    jobs = stage.sizes.backlog_jobs
     with killed_at_the_end(stage.start(peer, peer.fill_launch)) as server:
         empty, disk = server.memory(), disk_bytes(server.directory)
         extra = {"jobs": jobs, "fill_s": _fill(peer, server, jobs)}

@@ -25,7 +25,7 @@ class Peer:
     `durability` is `FSYNC` or a word for less. `needs` says how to get the server here, and
     `library` is what its client imports.
     `fill_launch` is for the backlog where the server's own setting would take minutes: the
-    same files, synced less. `backlog_share` is the part of the full backlog that it gets.
+    same files, synced less.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Peer:
     version: Sequence[str] = ()
     rows: Sequence[str] = ALL_ROWS
     fill_launch: Launcher | None = None
-    backlog_share: float = 1.0
 
     @property
     def label(self) -> str:
@@ -165,7 +164,6 @@ def _rabbitmq(mode: str, durability: str, how: str) -> Peer:
         client="own AMQP frame client: prefetch 1 / 1,000, acks (no answer) one by one / per 250; "
         "1,000 unconfirmed puts",
         version=("dpkg-query", "-f", "rabbitmq-server ${Version}", "-W", "rabbitmq-server"),
-        backlog_share=0.3,
         rows=ALL_ROWS if durability == FSYNC else RATE_ROWS,
     )
 
