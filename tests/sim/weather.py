@@ -17,6 +17,8 @@ CRASH_POINTS = (
     "lmdb.after_commit", "lmdb.before_told",
 )  # fmt: skip
 
+HALF_A_DAY_MS = 12 * 3_600_000
+
 UNSYNCED = ("journal.after_write", "journal.before_sync", "lmdb.before_commit")
 """Points at which something was written that no sync has made safe."""
 
@@ -116,7 +118,11 @@ async def _clock_steps(it: Weather) -> None:
 
 
 async def _clock_jumps(it: Weather) -> None:
-    it.lives.wall_shift_ms += it.rng.choice([-7_200_000, -11_000, 3_600_000, 60_000])
+    jump_ms = it.rng.choice([-7_200_000, -11_000, 3_600_000, 60_000])
+    # Producers are remembered for a day by the broker's clock, which is a promise of its own.
+    if abs(it.lives.wall_shift_ms + jump_ms) > HALF_A_DAY_MS:
+        jump_ms = -jump_ms
+    it.lives.wall_shift_ms += jump_ms
 
 
 async def _pauses(it: Weather) -> None:
