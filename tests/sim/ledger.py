@@ -6,6 +6,7 @@ code with the engine. What was asked and not answered is unknown: neither done n
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from tests.sim.history import History
@@ -42,6 +43,8 @@ class Ledger:
         self.life = 0
         self.life_began_us = 0
         self.settings: dict[str, dict[str, Any]] = {}
+        self._auto_acks: Counter[str] = Counter()
+        """How many reserves that end what they take wait for each queue."""
 
     def blame(self, name: str, what: str) -> None:
         """A promise was broken."""
@@ -65,6 +68,7 @@ class Ledger:
     def broker_started(self, life: int, now_us: int, ended_us: int) -> None:
         """All leases that held when the last life ended hold again for their full length."""
         self.life, self.life_began_us = life, now_us
+        self._auto_acks.clear()
         for job in self.by_key.values():
             if job.queue == MEMORY_QUEUE and life > 1:
                 self._forget(job)
@@ -113,6 +117,8 @@ class Ledger:
                 # The harness sends each once: a client repeats under another sequence.
                 self.blame("idempotent retries", f"{job.key!r} was sent under two sequences")
             self.by_key[job.key] = job
+            if self._auto_acks[queue]:
+                job.asked.add("auto_ack")
             jobs.append(job)
             job.request = (producer, sequence)
             if options.get("unique"):
@@ -163,6 +169,17 @@ class Ledger:
         if other is not job:
             self.blame("nothing from nowhere", f"{job_id.hex()} is {other.key!r} and {job.key!r}")
         job.id = job_id
+
+    def auto_ack_arrives(self, queues: list[str]) -> None:
+        """A reserve that ends what it takes: what is there, and as long as it waits what comes."""
+        self._auto_acks.update(queues)
+        for job in self.by_key.values():
+            if job.queue in queues:
+                job.asked.add("auto_ack")
+
+    def auto_ack_answered(self, queues: list[str]) -> None:
+        """It waits no longer."""
+        self._auto_acks.subtract(queues)
 
     # ---- deliveries ----------------------------------------------------------------------------
 

@@ -134,10 +134,7 @@ class Tap:
         elif op in ("queue.purge", "dlq.replay", "dlq.purge"):
             self._asked_for_many(op, args)
         elif op == "reserve" and len(args) > 4 and args[4]:
-            queues = [each[0] if isinstance(each, list) else each for each in args[0]]
-            for job in ledger.by_key.values():
-                if job.queue in queues:
-                    job.asked.add("auto_ack")
+            ledger.auto_ack_arrives(_queues(args))
         return asked
 
     def _mark(self, job: Job | None, what: str) -> None:
@@ -182,6 +179,8 @@ class Tap:
             if content[0] in ("STORE_FULL", "QUEUE_FULL"):
                 ledger.blame("a full store", f"{op} was refused as {content[0]}")
         elif op == "reserve":
+            if len(asked.args) > 4 and asked.args[4]:
+                ledger.auto_ack_answered(_queues(asked.args))
             self._delivered(line, asked, content)
         elif op in FINAL_OPS or op == "extend":
             for entry, outcome in zip(asked.args[0], content, strict=True):
@@ -250,13 +249,18 @@ class Tap:
     def _check_missed(self, asked: Asked, now_us: int) -> None:
         if not self.strict_us or "pausing" in self._lives.plan.features:
             return
-        queues = [each[0] if isinstance(each, list) else each for each in asked.args[0]]
+        queues = _queues(asked.args)
         for job in self._ledger.by_id.values():
             if job.queue in queues and not job.leases and not job.ended and not job.asked:
                 expires = job.options.get("expires_in_ms") or job.options.get("unique")
                 ready_us = max(self._ready_us(job), asked.at_us)
                 if not expires and job.confirmed_us and now_us - ready_us > self.strict_us:
                     self._ledger.blame("in time", f"{job.key!r} was due, and the reserve got none")
+
+
+def _queues(args: Any) -> list[str]:
+    """Those that a reserve names, with or without weights."""
+    return [each[0] if isinstance(each, list) else each for each in args[0]]
 
 
 def key_of(body: bytes) -> bytes:
