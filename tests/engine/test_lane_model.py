@@ -57,6 +57,15 @@ RULES = {
     "a window holds what an announcement puts below its horizon": Rule(
         lanes, lanes.announce, "admit(space, lane, key, row)", "pass"
     ),
+    "a run enters a window at its end": Rule(
+        lanes, lanes._admit_run, "lane.keys += keys", "lane.keys[lane.head:lane.head] = keys"
+    ),
+    "a run that begins before the end of a window is put in key by key": Rule(
+        lanes, lanes._admit_run, "not behind < keys[0] or ", ""
+    ),
+    "a run that a later batch touches is looked at key by key": Rule(
+        lanes, lanes._admit_run, "not rows.keys().isdisjoint(keys)", "False"
+    ),
     "an announcement leaves the horizon where it is": Rule(
         lanes,
         lanes.announce,
@@ -79,7 +88,7 @@ RULES = {
         lanes, lanes.refill, "found[-1][0] if found and more else lane.end", "lane.end"
     ),
     "an announcement leaves a key to the last batch that touches it": Rule(
-        lanes, lanes.announce, " or space.pending(key)", ""
+        lanes, lanes.announce, " and not space.pending(key)", ""
     ),
     "dropping a tail draws the horizon in": Rule(
         lanes, lanes._drop_tail, "lane.horizon = lane.keys[-1]", "pass"

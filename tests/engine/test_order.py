@@ -187,3 +187,21 @@ def test_ids_sort_as_jobs_leave(world: World) -> None:
         *world.enqueue("q", 5, priority=3),
     ]
     assert drained(world) == sorted(ids)
+
+
+def test_jobs_that_a_window_was_read_up_to_while_they_landed_leave_once_and_in_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = world.enqueue("q", 5)
+    world.crash()
+    request = world.send_enqueue("q", 4)
+    world.seal()
+    world.land()
+    # What is durable and not announced is passed over; the window ends in the middle of it.
+    monkeypatch.setattr("tenure_server.engine.lanes.REFILL_ROWS_MAX", 7)
+    taking = world.send("reserve", [["q"], 1, 0])
+    world.announce()
+    world.turn()
+    [[first, *_]] = world.result(taking)
+    ids, _ = world.result(request)
+    assert [first, *drained(world)] == old + ids

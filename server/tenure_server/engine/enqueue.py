@@ -12,7 +12,7 @@ from zlib import crc32
 import msgpack
 
 from tenure_protocol import limits
-from tenure_protocol.body import check_body
+from tenure_protocol.body import check_body, is_like
 from tenure_protocol.errors import (
     BadRequest,
     BrokerError,
@@ -104,6 +104,8 @@ def _read_jobs(
     last: Plan | None = None
     bodies: list[bytes] = []
     index = 0
+    # Of the body before, if it was of the common shape; no body has a length below zero.
+    head, length = b"", -1
     try:
         for job in jobs:
             plan, body = base, job
@@ -113,8 +115,10 @@ def _read_jobs(
                 plan = base if options is defaults else _plan(core, queue, session, options)
             elif type(job) is not bytes:
                 raise BadRequest("a job must be a body (bytes) or [body, options]")
-            check_body(body, payload_max)
-            assert isinstance(body, bytes)
+            if not is_like(body, head, length):
+                head = check_body(body, payload_max)
+                assert isinstance(body, bytes)
+                length = len(body) if head else -1
             if plan is not last or plan.unique is not None:
                 bodies = []
                 runs.append((plan, bodies))
