@@ -150,8 +150,8 @@ DELIVERY = (
     Mutant(
         "a job that was leased before it was durable enters the window",
         f"{_ENGINE}/lanes.py",
-        "        if row is None or key in leased or space.pending(key):\n",
-        "        if row is None or space.pending(key):\n",
+        " or not leased.isdisjoint(keys):\n",
+        ":\n",
         any_of(
             "one holder", "attempts counted", "counts equal contents", "no confirmed end undone"
         ),
