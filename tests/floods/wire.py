@@ -139,4 +139,6 @@ async def many(port: int, count: int, at_once: int = 200) -> list[Line]:
 def close_all(lines: list[Line]) -> None:
     """Ends connections."""
     for line in lines:
-        line.transport.abort()
+        # The broker may have hung up before.
+        if not line.transport.is_closing():
+            line.transport.abort()
