@@ -31,9 +31,9 @@ TITLES = {
 ROW_TITLES = {rates.SECTION: rates.ROWS, backlog.SECTION: backlog.ROWS}
 
 REMARKS = {
-    backlog.SECTION: "RabbitMQ gets 0.3 of the jobs, because it takes so long. beanstalkd and "
-    "NATS are filled with fewer syncs and started again as stated. PostgreSQL's memory is a fixed "
-    "block that all of its processes share, so its figure does not count.",
+    backlog.SECTION: "beanstalkd and NATS are filled with fewer syncs and started again as "
+    "stated. PostgreSQL's memory is a fixed block that all of its processes share, so its figure "
+    "does not count.",
     syncs.SECTION: "Traced in a pass of its own, which no clock sees. What a server does behind "
     "its confirmations (Tenure's store, RabbitMQ's segments, Redis once a second) is in it.",
 }
