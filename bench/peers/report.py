@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -134,7 +135,9 @@ def markdown(found: Results, cells: Sequence[Cell], charts: Sequence[str] = ()) 
 
 def _heading(found: Results) -> str:
     machine = _machine(found.notes)
-    rounds = max((row.round for row in found.rows), default=0)
+    # Counted, for a run may have been added to.
+    looks = Counter((row.section, row.row, row.peer, row.mode) for row in found.rows)
+    rounds = max(looks.values(), default=0)
     where = ""
     if machine:
         where = (
@@ -142,7 +145,7 @@ def _heading(found: Results) -> str:
             f"Linux {machine['kernel']}, Python {machine['python']}. "
         )
     return (
-        f"{where}{rounds} round(s); in each round every row is run on one peer after the other, "
+        f"{where}At most {rounds} round(s); in each round every row is run on one peer after the other, "
         "all other servers stopped meanwhile. Figures are medians (smallest - largest). "
         "Clients are Python processes for all, over loopback; payloads have 100 bytes. "
         f"`~`: others used over {ALIEN_CPU_PERCENT_MAX:.0f} % of a core meanwhile (the kernel's "
