@@ -121,8 +121,7 @@ def _fill(
 
 
 def _error_types(value: ErrorTypes, name: str) -> tuple[type[BaseException], ...]:
-    is_one = isinstance(value, type) or not isinstance(value, Iterable)
-    types: tuple[Any, ...] = (value,) if is_one else tuple(value)  # type: ignore[arg-type]
+    types: tuple[Any, ...] = tuple(value) if isinstance(value, Iterable) else (value,)
     for one in types:
         if not isinstance(one, type) or not issubclass(one, BaseException):
             raise TypeError(f"{name} must name types of errors, not {one!r:.80}")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tenure_protocol.errors import CODES, BrokerError
+from tenure_protocol.wire import pack
 from tests.support.wire_jobs import body
 from tests.support.world import World
 
@@ -205,3 +206,15 @@ def test_texts_that_are_too_long_are_cut_and_not_refused(busy: World) -> None:
     row = busy.get(job.id)["history"][0]
     assert (len(row[5]), len(row[6]), len(row[7])) == (256, 4 * 1024, 16 * 1024)
     assert row[7].endswith("END")
+
+
+@pytest.mark.parametrize("end", [b"\xc0\x80", b"\xc1\x01", b"\x01"])
+def test_a_wrong_body_behind_others_like_it_is_refused_with_its_place(
+    world: World, end: bytes
+) -> None:
+    right = pack(["t", b"x" * 20, None, 1])
+    error = world.refusal("enqueue", ["q", [right, right, right[:-2] + end, right]])
+    assert error is not None
+    assert error.code == "BAD_REQUEST"
+    assert error.details["index"] == 2
+    assert_unharmed(world)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure_protocol import wire
-from tenure_protocol.body import Body, check_body, decode_body
+from tenure_protocol.body import Body, check_body, decode_body, is_like
 from tenure_protocol.errors import (
     BadRequest,
     PayloadTooLarge,
@@ -174,3 +174,23 @@ def test_any_value_is_an_error_or_a_violation(value: object) -> None:
         error_from_wire(value)
     except ProtocolViolation:
         return
+
+
+@given(st.text(min_size=1, max_size=8), st.binary(max_size=40), st.binary(max_size=60), st.data())
+def test_what_is_taken_for_like_a_right_body_is_a_right_body(
+    task: str, payload: bytes, noise: bytes, data: st.DataObject
+) -> None:
+    right = pack([task, payload, None, 1])
+    head = check_body(right, 100)
+    assert head, "the common shape"
+    assert is_like(right, head, len(right))
+    assert is_like(right[: len(head)] + bytes(len(payload)) + right[-2:], head, len(right))
+    start = data.draw(st.integers(0, len(right)))
+    bent = right[:start] + noise + right[start + len(noise) :]
+    if is_like(bent, head, len(right)):
+        check_body(bent, 100)
+        assert decode_body(bent).task == task
+    for end in (b"\xc0\x80", b"\xc0\xff", b"\x80\x01", b"\xc1\x01"):
+        assert not is_like(right[:-2] + end, head, len(right))
+    for other in (right[:-1], right + b"\x01", None, [right], bytearray(right)):
+        assert not is_like(other, head, len(right))
