@@ -69,7 +69,7 @@ RULES = {
     "an announcement leaves the horizon where it is": Rule(
         lanes,
         lanes.announce,
-        "if lane.retired or (keys[0] > lane.horizon and min(keys) > lane.horizon):",
+        "if lane.retired or keys[0] > lane.horizon:",
         "if not lane.retired and space.window_bytes:\n"
         "        lane.horizon = max(lane.horizon, *keys, lane.start)\n"
         "    if lane.retired:",

@@ -146,7 +146,7 @@ def announce(
     leased: Set[bytes],
 ) -> None:
     """Rule 3 for keys that one batch put into one lane."""
-    if lane.retired or (keys[0] > lane.horizon and min(keys) > lane.horizon):
+    if lane.retired or keys[0] > lane.horizon:
         return
     if _admit_run(space, lane, keys, batch_jobs, leased):
         return
@@ -173,7 +173,7 @@ def _admit_run(
     if any([not rows.keys().isdisjoint(keys) for rows in space.unannounced(JOBS)]):  # noqa: C419 (a generator is slower)
         return False
     rows = [row for key in keys if (row := batch_jobs[key]) is not None]
-    if len(rows) != len(keys) or keys != sorted(keys):
+    if len(rows) != len(keys):
         return False
     lane.keys += keys
     lane.rows.update(zip(keys, rows, strict=True))

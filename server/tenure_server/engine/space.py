@@ -95,12 +95,15 @@ class Space:
         return row
 
     def put(self, table: int, key: bytes, row: bytes | None) -> None:
-        """Adds a write to the open batch. Job rows go through `put_job`."""
+        """Adds a write to the open batch. Job rows go through `put_jobs`."""
         self.open.tables[table][key] = row
         self.writes = True
 
     def put_jobs(self, lane: Lane, keys: list[bytes], rows: list[bytes]) -> None:
-        """Adds job rows of one lane to the open batch; they enter its window when announced."""
+        """Adds job rows of one lane, in the order of their keys, to the open batch.
+
+        They enter its window when announced.
+        """
         self.open.tables[JOBS].update(zip(keys, rows, strict=True))
         self.runs.append((lane, keys))
         self.writes = True
